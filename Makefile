@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# make demo, make test: everything on a fresh Debian or Ubuntu machine as root. make check: the fast tier.
+PREFIX ?= /usr
+DESTDIR ?=
+PYTHON ?= /usr/bin/python3
+LIBDIR = $(PREFIX)/lib/lxctools
+VENV = .venv/bin
+
+.PHONY: all demo test check man bench install uninstall clean setup-run setup-test
+
+all: man
+
+setup-run:
+	@tools/setup run
+
+setup-test:
+	@tools/setup test
+
+demo: setup-run
+	@tools/demo
+
+check: setup-test
+	$(VENV)/ruff check .
+	$(VENV)/mypy
+	$(VENV)/pytest -q tests/unit
+
+test: check
+	$(VENV)/pytest -q tests/containers tests/oracle tests/faults
+
+bench: setup-test
+	@$(PYTHON) bench/run.py
+
+man:
+	@$(PYTHON) tools/build-man man
+
+install:
+	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" LIBDIR="$(LIBDIR)" PYTHON="$(PYTHON)" tools/install
+
+uninstall:
+	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" LIBDIR="$(LIBDIR)" tools/install --remove
+
+clean:
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist man/*.1 man/*.5 man/*.7
+	find lxctools tests -name __pycache__ -prune -exec rm -rf {} +
