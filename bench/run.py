@@ -1,0 +1,210 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Figures side by side: lxctools, C LXC and the bare interpreter, alternated in one run, medians as ratios.
+
+usage: bench/run.py [--runs N] [NAME ...]     (as root, with Debian's lxc and busybox-static installed)
+
+Each measure prints ours, the reference's median in milliseconds, their ratio and the bound that the project sets itself.
+Containers live in a temporary folder and are removed at the end, like the bridge they are attached to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent
+OURS = HERE / "bin"
+THEIRS = Path("/usr/bin")
+BARE = ["/usr/bin/python3", "-I", "-c", "pass"]
+BRIDGE = "lxcbench0"
+
+
+def once(argv: list[str]) -> float:
+    """Milliseconds that one run of argv takes; it must succeed."""
+    started = time.perf_counter()
+    pid = os.posix_spawn(
+        argv[0],
+        argv,
+        {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"},
+        file_actions=[(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)],
+    )
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    taken = (time.perf_counter() - started) * 1000
+    if status != 0:
+        raise SystemExit(f"bench: {' '.join(argv)} exited with {status}")
+    return taken
+
+
+def quiet(*argv: str | Path) -> None:
+    subprocess.run([str(word) for word in argv], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+class Bench:
+    """A bridge, a folder of containers made by either implementation, and the measures."""
+
+    def __init__(self, runs: int) -> None:
+        self.runs = runs
+        self.folder = Path(tempfile.mkdtemp(prefix="lxcbench.", dir="/var/tmp"))
+        self.rows: list[tuple[str, float, str, float, float]] = []
+
+    def __enter__(self) -> Bench:
+        quiet("ip", "link", "add", BRIDGE, "type", "bridge")
+        quiet("ip", "link", "set", BRIDGE, "up")
+        (self.folder / "default.conf").write_text(
+            f"lxc.net.0.type = veth\nlxc.net.0.link = {BRIDGE}\nlxc.net.0.flags = up\n"
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                for container in path.iterdir():
+                    for tool in (OURS, THEIRS):
+                        subprocess.run(
+                            [tool / "lxc-stop", "-P", path, "-n", container.name, "-k"],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
+                        )
+        shutil.rmtree(self.folder, ignore_errors=True)
+        subprocess.run(["ip", "link", "del", BRIDGE], check=False)
+
+    def create(self, tools: Path, lxcpath: Path, name: str) -> None:
+        lxcpath.mkdir(exist_ok=True)
+        quiet(tools / "lxc-create", "-P", lxcpath, "-n", name, "-t", "busybox", "-f", self.folder / "default.conf")
+
+    def compare(
+        self, what: str, bound: float, reference: str, ours: Callable[[], float], other: Callable[[], float], runs: int = 0
+    ) -> None:
+        """Alternate the two and keep the medians."""
+        mine: list[float] = []
+        base: list[float] = []
+        for _ in range(runs or self.runs):
+            mine.append(ours())
+            base.append(other())
+        self.row(what, statistics.median(mine), reference, statistics.median(base), bound)
+
+    def row(self, what: str, mine: float, reference: str, base: float, bound: float) -> None:
+        self.rows.append((what, mine, reference, base, bound))
+        ratio = mine / base
+        print(f"{what:<22} {mine:8.1f}   {reference:<16} {base:8.1f}   ratio {ratio:5.2f}   bound {bound:4.1f}"
+              f"   {'met' if ratio <= bound else 'MISSED'}", flush=True)
+
+    # -- the measures
+
+    def measure_attach(self) -> None:
+        """attach /bin/true against the bare interpreter, and C's attach for the record."""
+        lxcpath = self.folder / "attach"
+        self.create(OURS, lxcpath, "a1")
+        quiet(OURS / "lxc-start", "-P", lxcpath, "-n", "a1")
+        argv = ["-P", str(lxcpath), "-n", "a1", "--", "/bin/true"]
+        once([str(OURS / "lxc-attach"), *argv])
+        self.compare("attach /bin/true", 2.4, "bare interpreter",
+                     lambda: once([str(OURS / "lxc-attach"), *argv]), lambda: once(BARE))
+        self.compare("info -s", 1.8, "bare interpreter",
+                     lambda: once([str(OURS / "lxc-info"), "-P", str(lxcpath), "-n", "a1", "-s"]), lambda: once(BARE))
+        quiet(OURS / "lxc-stop", "-P", lxcpath, "-n", "a1", "-k")
+
+    def measure_start(self) -> None:
+        """start -d with a veth, and stop -k, against C's."""
+        ours, theirs = self.folder / "start-ours", self.folder / "start-theirs"
+        self.create(OURS, ours, "s1")
+        self.create(THEIRS, theirs, "s1")
+        for path in (ours, theirs):
+            config = path / "s1" / "config"
+            config.write_text(config.read_text().replace("lxc.apparmor.profile = generated\n", ""))
+        stops: dict[Path, list[float]] = {OURS: [], THEIRS: []}
+
+        def start(tools: Path, lxcpath: Path) -> float:
+            taken = once([str(tools / "lxc-start"), "-P", str(lxcpath), "-n", "s1"])
+            stops[tools].append(once([str(tools / "lxc-stop"), "-P", str(lxcpath), "-n", "s1", "-k"]))
+            return taken
+
+        start(OURS, ours)
+        start(THEIRS, theirs)
+        stops[OURS].clear()
+        stops[THEIRS].clear()
+        self.compare("start -d, veth", 2.6, "C", lambda: start(OURS, ours), lambda: start(THEIRS, theirs))
+        self.row("stop -k", statistics.median(stops[OURS]), "C", statistics.median(stops[THEIRS]), 1.0)
+
+    def measure_ls(self) -> None:
+        """A list of 1000 stopped containers against C's."""
+        lxcpath = self.folder / "thousand"
+        self.create(OURS, lxcpath, "first")
+        config = (lxcpath / "first" / "config").read_text()
+        for number in range(999):
+            folder = lxcpath / f"c{number:04d}"
+            folder.mkdir()
+            (folder / "config").write_text(config.replace("first", folder.name))
+        argv = ["-P", str(lxcpath)]
+        self.compare("ls of 1000", 0.6, "C", lambda: once([str(OURS / "lxc-ls"), *argv]),
+                     lambda: once([str(THEIRS / "lxc-ls"), *argv]), runs=max(5, self.runs // 3))
+        shutil.rmtree(lxcpath)
+
+    def measure_create(self) -> None:
+        """create -t busybox against C's."""
+        counter = iter(range(10_000))
+
+        def create(tools: Path) -> float:
+            lxcpath = self.folder / f"create-{tools.name if tools == OURS else 'c'}"
+            lxcpath.mkdir(exist_ok=True)
+            name = f"n{next(counter)}"
+            taken = once([str(tools / "lxc-create"), "-P", str(lxcpath), "-n", name, "-t", "busybox",
+                          "-f", str(self.folder / "default.conf")])
+            quiet(tools / "lxc-destroy", "-P", lxcpath, "-n", name)
+            return taken
+
+        self.compare("create busybox", 0.4, "C", lambda: create(OURS), lambda: create(THEIRS),
+                     runs=max(5, self.runs // 3))
+
+    def measure_memory(self) -> None:
+        """PSS of one monitor with 40 running."""
+        lxcpath = self.folder / "forty"
+        self.create(OURS, lxcpath, "m0")
+        names = ["m0"]
+        for number in range(1, 40):
+            name = f"m{number}"
+            shutil.copytree(lxcpath / "m0", lxcpath / name, symlinks=True)
+            config = lxcpath / name / "config"
+            config.write_text(config.read_text().replace("/m0/", f"/{name}/"))
+            names.append(name)
+        pids = []
+        for name in names:
+            pidfile = self.folder / f"{name}.pid"
+            quiet(OURS / "lxc-start", "-P", lxcpath, "-n", name, "-p", pidfile)
+            pids.append(int(pidfile.read_text()))
+        time.sleep(1)
+        total = 0
+        for pid in pids:
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1])
+        self.row("monitor PSS, MB", total / len(pids) / 1024, "bound", 5.0, 1.0)
+        for name in names:
+            quiet(OURS / "lxc-stop", "-P", lxcpath, "-n", name, "-k")
+
+
+def main() -> int:
+    """Run the named measures, or all; exit 1 when a bound is missed."""
+    measures = {name[8:]: name for name in dir(Bench) if name.startswith("measure_")}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=31)
+    parser.add_argument("names", nargs="*", choices=[*measures, []], metavar="NAME", help=", ".join(measures))
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        parser.error("needs root")
+    with Bench(options.runs) as bench:
+        for name in options.names or measures:
+            getattr(bench, measures[name])()
+    return int(any(mine / base > bound for _what, mine, _reference, base, bound in bench.rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
