@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Run one lxc-* command: options, log, the command's run(), and every failure as one line and liblxc's exit code.
+
+    lxc-start: NAME: what was attempted: why it failed (remedy)
+
+No traceback reaches a user, unless LXCTOOLS_DEBUG is set in the environment.
+"""
+
+from __future__ import annotations
+
+import _signal
+import os
+import sys
+
+from .. import __version__, log, paths
+from ..errors import LxcError, describe, os_path
+from . import _options, _out
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType, ModuleType
+    from typing import NoReturn
+
+    from ._options import Command, Values
+
+# A cgroup of the container is called lxc.payload.NAME, and a folder name has at most 255 bytes.
+LONGEST_NAME = 255 - len("lxc.payload.")
+
+
+class Interrupted(BaseException):
+    """A signal that ends the command after what was begun has been undone."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def main(name: str, argv: list[str] | None = None) -> NoReturn:
+    """Run lxc-NAME with sys.argv and exit."""
+    if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    _repair_standard_descriptors()
+    code = 1
+    try:
+        code = _guarded(name, sys.argv if argv is None else argv)
+        _out.flush()
+    except BrokenPipeError:
+        _die_of(_signal.SIGPIPE)
+    except OSError as error:
+        _say(f"cannot write to standard output: {describe(error)}")
+        code = code or 1
+    except Interrupted as error:
+        _die_of(error.number)
+    # Nothing is left to be done by an orderly end of the interpreter, which takes as long as a whole lxc-info.
+    os._exit(code)
+
+
+def _repair_standard_descriptors() -> None:
+    """A closed 0, 1 or 2 would be taken by the next file we open; /dev/null takes it."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open("/dev/null", os.O_RDWR), True)
+
+
+def _guarded(name: str, argv: list[str]) -> int:
+    """The command's exit code; every failure is told here."""
+    log.setup("lxc-" + name)
+    if os.environ.get("LXCTOOLS_DEBUG"):
+        return _run(name, argv)
+    try:
+        return _run(name, argv)
+    except LxcError as error:
+        _say(str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _say(describe(error))
+        return 1
+    except Interrupted:
+        raise
+    except BaseException as error:
+        _say(_bug(error))
+        return 1
+
+
+def _run(name: str, argv: list[str]) -> int:
+    module = _module(name)
+    command: Command = module.COMMAND
+    called = _called(argv, command)
+    try:
+        if hasattr(module, "parse"):
+            return int(module.run(module.parse(argv[1:], called)))
+        values = _options.read(command, argv[1:], called=called, version=__version__)
+    except _options.Ended as end:
+        return _ended(module, end)
+    if not values.lxcpaths:
+        values.lxcpaths = [_default_lxcpath()]
+    values.lxcpaths = [_absolute(path) for path in values.lxcpaths]
+    values.lxcpath = values.lxcpaths[0]
+    log.setup(command.prog, os_path(values.name), level=_level(values), to_stderr=not values.quiet)
+    if command.named:
+        _check_name(command, values)
+    _open_log_file(command, values)
+    if command.undo:
+        for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
+            if _signal.getsignal(number) != _signal.SIG_IGN:
+                _signal.signal(number, _interrupt)
+    code: int = module.run(values)
+    return code
+
+
+def _module(name: str) -> ModuleType:
+    """lxctools.cli.NAME; importlib.import_module without importlib."""
+    full = f"{__package__}.{name.replace('-', '_')}"
+    __import__(full)
+    return sys.modules[full]
+
+
+def _called(argv: list[str], command: Command) -> str:
+    """The program name as typed. A script found in PATH gets its full path, where a C program has the bare name."""
+    typed = argv[0] if argv and argv[0] else command.prog
+    folder, _slash, bare = typed.rpartition("/")
+    return os_path(bare if folder in os.environ.get("PATH", "").split(":") else typed)
+
+
+def _ended(module: ModuleType, end: _options.Ended) -> int:
+    _out.text(end.stdout)
+    _out.complain(end.stderr)
+    after_help = getattr(module, "after_help", None)
+    if after_help is not None and end.values is not None:
+        after_help(end.values)
+    return end.code
+
+
+def _default_lxcpath() -> str:
+    from ..config.system import system_value
+
+    return system_value("lxc.lxcpath").rstrip("/") or "/"
+
+
+def _absolute(path: str) -> str:
+    """A relative lxcpath would mean another folder to the monitor, which lives in /."""
+    return path if path.startswith("/") or not path else os.path.abspath(path)
+
+
+def _level(values: Values) -> int:
+    return log.level_number(values.logpriority) if values.logpriority is not None else log.ERROR
+
+
+def _check_name(command: Command, values: Values) -> None:
+    """Refuse names that cannot be a container's folder. A folder that exists all the same can be worked on."""
+    name: str = values.name
+    reason = ""
+    if not name:
+        reason = "it is empty"
+    elif "/" in name:
+        reason = "it contains a slash"
+    elif name in (".", ".."):
+        reason = "it is a relative path"
+    elif command.makes or not os.path.lexists(f"{values.lxcpath}/{name}"):
+        reason = _why_not_new(name)
+    if reason:
+        raise LxcError(
+            f'invalid container name "{os_path(name)}": {reason}',
+            remedy=f"letters, digits, '-', '_' and '.', at most {LONGEST_NAME} bytes",
+            exit_code=command.bad_name,
+        )
+
+
+def _why_not_new(name: str) -> str:
+    size = len(os.fsencode(name))
+    if size > LONGEST_NAME:
+        return f"it has {size} bytes"
+    if any("\udc80" <= letter <= "\udcff" for letter in name):
+        return "it is not valid UTF-8"
+    if any(letter < " " or letter == "\x7f" for letter in name):
+        return "it contains a control character"
+    return ""
+
+
+def _open_log_file(command: Command, values: Values) -> None:
+    """-o and -l, as LXC picks the file; but no folder is made for a container that does not exist."""
+    given: str | None = values.logfile
+    if given == "none" or (given is None and values.logpriority is None):
+        return
+    if given is not None:
+        try:
+            log.open_file(given)
+        except OSError as error:
+            raise LxcError(f'Failed to enable logfile "{os_path(given)}": {describe(error)}') from error
+        return
+    if not values.name:
+        return
+    candidates = [f"{paths.LOGPATH}/{values.name}.log"]
+    folder = f"{values.lxcpath}/{values.name}"
+    if not (paths.is_root() and values.lxcpath == paths.GLOBAL_LXCPATH) and os.path.isdir(folder):
+        candidates.insert(0, f"{folder}/{values.name}.log")
+    for path in candidates:
+        try:
+            log.open_file(path)
+            return
+        except OSError:
+            pass  # LXC behaviour: a default file that cannot be opened is no error
+
+
+def _say(message: str) -> None:
+    log.error(message)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    _signal.signal(number, _signal.SIG_IGN)  # a second one must not interrupt the undoing
+    raise Interrupted(number)
+
+
+def _die_of(number: int) -> None:
+    """End by this signal, so that the caller sees what it would see of a C program."""
+    _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (number,))
+    os.kill(os.getpid(), number)
+
+
+def _bug(error: BaseException) -> str:
+    """One line for an exception that nobody expected: what, and in which line of ours it happened."""
+    where = ""
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        package = code.co_filename.rpartition("/lxctools/")[2]
+        if package != code.co_filename:
+            where = f" in lxctools/{package}:{trace.tb_lineno} ({code.co_name})"
+        trace = trace.tb_next
+    return (
+        f"this is a bug in lxctools: {type(error).__name__}: {os_path(describe(error))}{where} "
+        "(set LXCTOOLS_DEBUG=1 and run it again for the whole story, and report that)"
+    )

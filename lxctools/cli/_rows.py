@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The rows of lxc-ls: who is there, in which state, and what the columns asked for need to know of it.
+
+Only what is asked for is found out: a list of names asks no monitor and reads no configuration.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from .. import container as api
+from .. import states
+from ..container import Container
+from ..errors import Denied, LxcError, TimedOut, os_path
+from ..protocol import client
+from . import _out
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+COLUMNS = (
+    "NAME", "STATE", "PID", "RAM", "SWAP", "AUTOSTART", "GROUPS", "INTERFACE", "IPV4", "IPV6", "UNPRIVILEGED",
+)  # fmt: skip
+FROM_CONFIG = {"AUTOSTART": "lxc.start.auto", "GROUPS": "lxc.group", "UNPRIVILEGED": "lxc.idmap"}
+INSIDE_NETWORK = frozenset(("INTERFACE", "IPV4", "IPV6"))
+NOTHING = "-"
+UNRESPONSIVE = "UNRESPONSIVE"
+_ONE_ANSWER = 1.0
+_ALL_SILENT = 1.8  # seconds that all monitors together may fail to answer
+_LEAST = 0.05
+
+
+class Row:
+    """One container. state: a number, or None when the monitor refuses to say or does not answer (then silent)."""
+
+    __slots__ = ("container", "defined", "denied", "fields", "level", "name", "silent", "state")
+
+    def __init__(self, name: str, lxcpath: str, level: int = 0) -> None:
+        self.name = name
+        self.level = level
+        self.container = Container(name, lxcpath)
+        self.fields: dict[str, str] = {}
+        self.state: int | None = states.STOPPED
+        self.denied = False
+        self.silent = False
+        self.defined = True
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a monitor."""
+        return self.state != states.STOPPED
+
+    @property
+    def answers(self) -> bool:
+        """Whether the monitor can be asked."""
+        return self.running and not self.denied and not self.silent
+
+    def groups(self) -> list[str]:
+        """What -g compares: the items of lxc.group, those with commas taken apart."""
+        text = self.fields.get("GROUPS", NOTHING)
+        return [] if text == NOTHING else [word.strip() for word in text.split(",")]
+
+
+class Patience:
+    """Bounds the time that silent monitors take from the whole list."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = _ALL_SILENT
+
+    def limit(self) -> float:
+        """Seconds that the next question may take."""
+        return max(_LEAST, min(_ONE_ANSWER, self.left))
+
+    def ask(self, row: Row, question: Callable[[], str | int | None]) -> str | int | None:
+        """The answer; None, and the row marked, when the monitor refuses or is silent."""
+        row.container.timeout = self.limit()
+        begun = time.monotonic()
+        try:
+            return question()
+        except Denied:
+            row.denied = True
+        except TimedOut:
+            row.silent = True
+            self.left -= time.monotonic() - begun
+        row.state = None
+        return None
+
+
+def find(lxcpath: str, *, active_only: bool, keep: Callable[[str], bool]) -> list[Row]:
+    """A row for each container of a lxcpath whose name is kept, sorted."""
+    active = set(client.active(lxcpath))
+    names = sorted(active, key=os.fsencode) if active_only else api.list_containers(config_path=lxcpath)
+    rows = []
+    for name in names:
+        if keep(name):
+            row = Row(name, lxcpath)
+            if name in active:
+                row.state = states.RUNNING  # until it is asked
+            rows.append(row)
+    return rows
+
+
+def ask_states(rows: Iterable[Row], patience: Patience) -> None:
+    """Ask the monitor of every active container for its state."""
+    for row in rows:
+        if row.running:
+            number = patience.ask(row, lambda row=row: row.container.state_number)  # type: ignore[misc]
+            if isinstance(number, int):
+                row.state = number
+
+
+def fill(rows: Iterable[Row], wanted: Iterable[str], patience: Patience) -> None:
+    """Find out the columns wanted."""
+    columns = set(wanted)
+    for row in rows:
+        _identity(row, columns, patience)
+        _from_configuration(row, columns, patience)
+    if columns & INSIDE_NETWORK:
+        _network([row for row in rows if row.answers], columns, patience)
+    for row in rows:
+        if row.answers and columns & {"RAM", "SWAP"}:
+            _memory(row, columns, patience)
+        # Last: a monitor may have fallen silent at any of the questions.
+        row.fields["STATE"] = _state_text(row)
+
+
+def _state_text(row: Row) -> str:
+    if row.silent:
+        return UNRESPONSIVE
+    return NOTHING if row.state is None else states.name(row.state)
+
+
+def _identity(row: Row, columns: set[str], patience: Patience) -> None:
+    row.fields["NAME"] = row.name
+    if row.answers and columns & (INSIDE_NETWORK | {"PID"}):
+        pid = patience.ask(row, lambda: row.container.init_pid)
+        if isinstance(pid, int) and pid > 0:
+            row.fields["PID"] = str(pid)
+
+
+def _from_configuration(row: Row, columns: set[str], patience: Patience) -> None:
+    """A running container's values come from its monitor, others from disk."""
+    for column, key in FROM_CONFIG.items():
+        if column not in columns:
+            continue
+        value: str | None = None
+        if row.answers:
+            answer = patience.ask(row, lambda key=key: row.container.get_running_config_item(key))  # type: ignore[misc]
+            value = answer if isinstance(answer, str) else None
+        if not row.answers and (column == "GROUPS" or not row.denied):
+            value = _on_disk(row, key)
+        row.fields[column] = _shown(column, value or "")
+
+
+def _shown(column: str, value: str) -> str:
+    if column == "AUTOSTART":
+        return value if value not in ("", "0") else "0"
+    if column == "UNPRIVILEGED":
+        return "true" if value else "false"
+    return ", ".join(value.splitlines()) or NOTHING
+
+
+def _on_disk(row: Row, key: str) -> str:
+    """"" when there is no configuration or it cannot be read; that is told once."""
+    if not row.defined:
+        return ""
+    try:
+        return row.container.get_config_item(key)
+    except (LxcError, OSError) as error:
+        row.defined = False
+        _out.complain(f"Failed to load config for {os_path(row.name)}: {error}\n")
+        return ""
+
+
+def _network(rows: list[Row], columns: set[str], patience: Patience) -> None:
+    pids = {int(row.fields["PID"]): row for row in rows if "PID" in row.fields}
+    addresses = api.addresses_of(pids) if columns & {"IPV4", "IPV6"} else {}
+    for pid, row in pids.items():
+        if "INTERFACE" in columns:
+            row.fields["INTERFACE"] = ", ".join(api.interfaces_of(pid)) or NOTHING
+        for column, family in (("IPV4", "inet"), ("IPV6", "inet6")):
+            found = api.select_ips(addresses.get(pid, ()), family=family)
+            row.fields[column] = ", ".join(found) or NOTHING
+
+
+def _memory(row: Row, columns: set[str], patience: Patience) -> None:
+    def item(name: str) -> str:
+        answer = patience.ask(row, lambda: row.container.get_cgroup_item(name)) if row.answers else None
+        return answer if isinstance(answer, str) else ""
+
+    if "RAM" in columns:
+        text = item("memory.usage_in_bytes") or item("memory.current")
+        row.fields["RAM"] = f"{int(text) / 1048576:.2f}" if text.strip().isdigit() else "0.00"
+    if "SWAP" in columns:
+        row.fields["SWAP"] = f"{_swap(item) >> 20}.00"
+
+
+def _swap(item: Callable[[str], str]) -> int:
+    """Bytes: the swap line of v1's memory.stat, or v2's own file."""
+    for line in item("memory.stat").splitlines():
+        name, _blank, number = line.partition(" ")
+        if name == "swap" and number.isdigit():
+            return int(number)
+    text = item("memory.swap.current").strip()
+    return int(text) if text.isdigit() else 0

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""lxc-info: what is known of one container. Scripts read every line of this; the formats are LXC's."""
+
+from __future__ import annotations
+
+import _struct
+
+from .. import states
+from ..container import Container
+from ..errors import LxcError, NotDefined, TimedOut
+from . import _out
+from ._options import NONE, REQUIRED, Command, Option, Values
+
+COMMAND = Command(
+    "info",
+    "[-n] NAME [-s] [-p] [-i] [-S] [-H] [-c KEY]...",
+    "Print the state of the container, its init's process id, its addresses and what it uses.",
+    (
+        Option("c", "config", REQUIRED, "keys", "print this configuration item, as on disk", "append", metavar="KEY"),
+        Option("i", "ips", NONE, "ips", "print the addresses", "count"),
+        Option("s", "state", NONE, "state", "print the state", "count"),
+        Option("p", "pid", NONE, "pid", "print the process id of init", "count"),
+        Option("S", "stats", NONE, "stats", "print CPU, memory, block I/O and network use", "count"),
+        Option("H", "no-humanize", NONE, "raw", "print bare numbers, and a single value without its label"),
+    ),
+)
+# -S counts as five when it is decided whether one value was asked for: it always prints labels.
+_STATS_WEIGHT = 5
+_PATIENCE = 2.0
+
+
+def run(values: Values) -> int:
+    """0 unless there is no such container; an unknown -c key is told and is no failure."""
+    container = Container(values.name, values.lxcpath, timeout=_PATIENCE)
+    if values.rcfile is not None:
+        container.load_config(values.rcfile)
+    asked = values.state + values.pid + values.ips + _STATS_WEIGHT * values.stats
+    everything = not asked and not values.keys
+    state = _state(container)
+    bare = values.raw and asked == 1
+
+    def show(label: str, value: object) -> None:
+        _out.line(str(value) if bare else f"{label:<15} {value}")
+
+    if everything:
+        show("Name:", container.name)
+    if everything or values.state:
+        show("State:", states.name(state))
+    if state != states.STOPPED:
+        if everything or values.pid:
+            pid = container.init_pid
+            if pid > 0:
+                show("PID:", pid)
+        if everything or values.ips:
+            for address in container.get_ips():
+                show("IP:", address)
+        if everything or values.stats:
+            _stats(container, values.raw)
+    for key in values.keys:
+        _config_item(container, key, values.raw and len(values.keys) == 1)
+    return 0
+
+
+def _state(container: Container) -> int:
+    """The state's number. A stopped container must be defined and have a configuration that can be read."""
+    try:
+        state = container.state_number
+    except TimedOut as error:
+        raise TimedOut(
+            f"the monitor of {container.name} does not answer: {error.message}", remedy=error.remedy
+        ) from error
+    if state == states.STOPPED:
+        if not container.defined:
+            raise NotDefined(f"{container.name} doesn't exist", remedy=f"lxc-ls -P {container.lxcpath} lists what does")
+        container.config  # noqa: B018  reading it is the check
+    return state
+
+
+def _config_item(container: Container, key: str, bare: bool) -> None:
+    try:
+        value = container.get_config_item(key)
+    except LxcError as error:
+        _out.flush()
+        _out.complain(f"{key} invalid: {error}\n")
+        return
+    if bare:
+        _out.line(value)
+    else:
+        _out.line(f"{key} = {value}" if value else f"{key} =")
+
+
+def _stats(container: Container, raw: bool) -> None:
+    def show(label: str, value: int | None) -> None:
+        if value is not None:
+            _out.line(f"{label:<15} {value if raw else size_text(value)}")
+
+    cpu = _cpu(container)
+    if cpu is not None:
+        _out.line(f"{'CPU use:':<15} {cpu if raw else cpu_text(cpu)}")
+    show("BlkIO use:", _block_io(container))
+    show("Memory use:", _number(container, "memory.usage_in_bytes", "memory.current"))
+    show("KMem use:", _number(container, "memory.kmem.usage_in_bytes") or _row(container, "memory.stat", "kernel"))
+    index = 0
+    while kind := container.get_running_config_item(f"lxc.net.{index}.type"):
+        subkey = "veth.pair" if kind == "veth" else "link"
+        link = container.get_running_config_item(f"lxc.net.{index}.{subkey}")
+        if link:
+            _link(link, show)
+        index += 1
+
+
+def _link(link: str, show: object) -> None:
+    """Counters of the host's side: what it received is what the container sent."""
+    assert callable(show)
+    _out.line(f"{'Link:':<15} {link}")
+    sent, received = (_counter(link, name) for name in ("rx_bytes", "tx_bytes"))
+    show(" TX bytes:", sent)
+    show(" RX bytes:", received)
+    show(" Total bytes:", (sent or 0) + (received or 0))
+
+
+def _counter(link: str, name: str) -> int | None:
+    try:
+        with open(f"/sys/class/net/{link}/statistics/{name}") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return None
+
+
+def _number(container: Container, *items: str) -> int | None:
+    """The number in the first of these cgroup files that exists."""
+    for item in items:
+        text = container.get_cgroup_item(item)
+        if text is not None and text.strip().isdigit():
+            return int(text)
+    return None
+
+
+def _row(container: Container, item: str, name: str) -> int | None:
+    """The number after a name in a file of "name number" lines."""
+    for line in (container.get_cgroup_item(item) or "").splitlines():
+        word, _blank, number = line.partition(" ")
+        if word == name and number.isdigit():
+            return int(number)
+    return None
+
+
+def _cpu(container: Container) -> int | None:
+    """Nanoseconds."""
+    usage = _number(container, "cpuacct.usage")
+    if usage is None:
+        microseconds = _row(container, "cpu.stat", "usage_usec")
+        usage = None if microseconds is None else microseconds * 1000
+    return usage
+
+
+def _block_io(container: Container) -> int | None:
+    """Bytes read and written: the last line of the v1 file is their total; v2 has a line a device."""
+    text = container.get_cgroup_item("blkio.throttle.io_service_bytes")
+    if text is not None:
+        word, _blank, number = (text.splitlines() or [""])[-1].partition(" ")
+        return int(number) if word == "Total" and number.isdigit() else None
+    text = container.get_cgroup_item("io.stat")
+    if text is None:
+        return None
+    pairs = (word.partition("=") for word in text.split())
+    return sum(int(number) for key, _equals, number in pairs if key in ("rbytes", "wbytes") and number.isdigit())
+
+
+def cpu_text(nanoseconds: int) -> str:
+    """Seconds with two digits, in the single precision of LXC."""
+    (seconds,) = _struct.unpack("f", _struct.pack("f", nanoseconds / 1e9))
+    return f"{seconds:.2f} seconds"
+
+
+def size_text(value: int) -> str:
+    """Bytes for people, cut (not rounded) as LXC cuts them; the limits themselves belong to the smaller unit."""
+    if value > 1 << 30:
+        return f"{value >> 30}.{(value & ((1 << 30) - 1)) // 10737419:02d} GiB"
+    if value > 1 << 20:
+        value += 5243
+        return f"{value >> 20}.{(value & ((1 << 20) - 1)) * 100 >> 20:02d} MiB"
+    if value > 1 << 10:
+        value += 5
+        return f"{value >> 10}.{(value & 1023) * 100 >> 10:02d} KiB"
+    return f"{value} bytes"

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""lxc-ls: list the containers."""
+
+from __future__ import annotations
+
+from .. import container as api
+from .. import states
+from . import _out, _rows, _table
+from ._options import NONE, OPTIONAL, REQUIRED, BadValue, Command, Option, Values
+from ._values import signed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._rows import Row
+
+DEFAULT_COLUMNS = "NAME,STATE,AUTOSTART,GROUPS,IPV4,IPV6,UNPRIVILEGED"
+_DEPTH = 5
+
+
+def _depth(text: str) -> int:
+    try:
+        number = signed(text)
+    except BadValue:
+        return _DEPTH
+    return number if number >= 0 else _DEPTH
+
+
+COMMAND = Command(
+    "ls",
+    "[-1 | -f [-F COLUMN,...]] [--active] [--running] [--frozen] [--stopped] [--defined] [-g GROUP,...] [REGEX]",
+    "List the containers, or those that match all that is asked for.",
+    (
+        Option("1", "line", NONE, "line", "one name a line, without padding"),
+        Option("f", "fancy", NONE, "fancy", "a table"),
+        Option("F", "fancy-format", REQUIRED, "columns", "columns of the table, among " + " ".join(_rows.COLUMNS),
+               metavar="COLUMN,...", default=DEFAULT_COLUMNS),
+        Option("", "active", NONE, "active", "those with a monitor"),
+        Option("", "running", NONE, "running", "those that are not stopped"),
+        Option("", "frozen", NONE, "frozen", "those that are frozen"),
+        Option("", "stopped", NONE, "stopped", "those that are stopped"),
+        Option("", "defined", NONE, "defined", "those with a configuration"),
+        Option("", "nesting", OPTIONAL, "nesting", f"containers in containers too, that deep (default {_DEPTH})",
+               metavar="DEPTH", const=_DEPTH, default=0, convert=_depth),
+        Option("g", "groups", REQUIRED, "groups", "those in all of these groups", metavar="GROUP,...", default=""),
+        Option("", "filter", REQUIRED, "filter", "those whose name matches this extended regular expression",
+               metavar="REGEX"),
+    ),
+    named=False,
+)  # fmt: skip
+
+
+def run(values: Values) -> int:
+    """0, also when nothing is found, and for a column that does not exist."""
+    columns = _columns(values.columns) if values.fancy else []
+    if columns is None:
+        return 0
+    groups = [word.strip() for word in values.groups.split(",") if word.strip()]
+    keep = _name_filter(values)
+    rows = _rows.find(values.lxcpath, active_only=values.active or values.frozen, keep=keep)
+    if values.defined:
+        rows = [row for row in rows if row.container.defined]
+    patience = _rows.Patience()
+    if values.fancy or values.running or values.frozen or values.stopped or groups:
+        _rows.ask_states(rows, patience)
+    rows = [row for row in rows if _state_matches(row, values)]
+    if groups:
+        _rows.fill(rows, ["GROUPS"], patience)
+        rows = [row for row in rows if set(groups) <= set(row.groups())]
+    if values.fancy:
+        _rows.fill(rows, columns, patience)
+    if values.fancy:
+        _print_table(rows, columns)
+    elif values.line:
+        for row in rows:
+            _out.line(row.name)
+    else:
+        _out.text(_table.in_columns([row.name for row in rows], _table.terminal_width()))
+    return 0
+
+
+def _columns(text: str) -> list[str] | None:
+    """The canonical names; None, and a message, when one does not exist."""
+    columns = []
+    for word in text.split(","):
+        name = word.strip().upper()
+        if name and name not in _rows.COLUMNS:
+            _out.complain(f"Invalid key: {word.strip()}\n")
+            return None
+        if name:
+            columns.append(name)
+    return columns
+
+
+def _name_filter(values: Values) -> Callable[[str], bool]:
+    pattern = values.filter
+    if pattern is None and len(values.words) == 1:
+        pattern = values.words[0]
+    if pattern is None:
+        return lambda _name: True
+    try:
+        return api.name_filter(pattern)
+    except ValueError:
+        return lambda _name: False  # LXC behaviour: an invalid expression matches nothing
+
+
+def _state_matches(row: Row, values: Values) -> bool:
+    """All state options are ANDed; a container whose state is not known counts as running."""
+    if values.running and row.state == states.STOPPED:
+        return False
+    if values.stopped and row.state != states.STOPPED:
+        return False
+    return not values.frozen or values.active or row.state == states.FROZEN
+
+
+def _print_table(rows: list[Row], columns: list[str]) -> None:
+    if not rows:
+        return
+    digits = {name: max([len(name), *(len(row.fields.get(name, "")) for row in rows)]) for name in ("RAM", "SWAP")}
+    least = [digits[name] + len("MB") if name in digits else 0 for name in columns]
+
+    def cell(row: Row, column: str) -> str:
+        text = row.fields.get(column, _rows.NOTHING)
+        return text.rjust(digits[column]) + "MB" if column in digits and text != _rows.NOTHING else text
+
+    lines = [[cell(row, column) for column in columns] for row in rows]
+    _out.text(_table.table(columns, lines, least))

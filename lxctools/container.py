@@ -1,0 +1,385 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Container: the public Python API, with the method names of python3-lxc.
+
+A thin face over the packages below it: each method imports its implementation and calls it, so that a question to a
+monitor does not load the start path. Unlike python3-lxc the methods raise the reason (LxcError and its subclasses)
+instead of returning False.
+
+A container is its name and its lxcpath; "running" is what its monitor says, "defined" is a file LXCPATH/NAME/config.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import states
+from .errors import LxcError, NotRunning
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from .config.conf import Config
+
+FOREVER = -1
+ANY_TTY = -1
+LOOPBACK = "lo"
+
+
+def list_containers(active: bool = True, defined: bool = True, config_path: str | None = None) -> tuple[str, ...]:
+    """The sorted names of the containers of a lxcpath: those with a monitor and/or those with a configuration.
+
+    A lxcpath that does not exist has none. Raises OSError when it cannot be read.
+    """
+    lxcpath = config_path or get_global_config_item("lxc.lxcpath")
+    names: set[str] = set()
+    if active:
+        from .protocol import client
+
+        names.update(client.active(lxcpath))
+    if defined:
+        names.update(_defined(lxcpath))
+    return tuple(sorted(names, key=os.fsencode))
+
+
+def _defined(lxcpath: str) -> list[str]:
+    try:
+        entries = os.listdir(lxcpath or ".")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    exists = os.path.exists
+    return [entry for entry in entries if entry[0] != "." and exists(f"{lxcpath}/{entry}/config")]
+
+
+def get_global_config_item(key: str) -> str:
+    """A value of lxc.conf. Raises KeyError for unknown and unset keys."""
+    from .config.system import system_value
+
+    value = system_value(key)
+    if value is None:
+        raise KeyError(f"Invalid configuration key: {key}")
+    return value
+
+
+class Container:
+    """One container. timeout: how long one question to its monitor may take, in seconds."""
+
+    __slots__ = ("_config", "_rcfile", "lxcpath", "name", "timeout")
+
+    def __init__(self, name: str, config_path: str | None = None, *, timeout: float = 10.0) -> None:
+        self.name = name
+        self.lxcpath = config_path if config_path is not None else get_global_config_item("lxc.lxcpath")
+        self.timeout = timeout
+        self._config: Config | None = None
+        self._rcfile = ""
+
+    # -- what it is ------------------------------------------------------------------------------------------------
+
+    @property
+    def config_file_name(self) -> str:
+        """The file its configuration is read from."""
+        return self._rcfile or f"{self.lxcpath}/{self.name}/config"
+
+    @property
+    def defined(self) -> bool:
+        """Whether it has a configuration on disk."""
+        return os.path.exists(self.config_file_name)
+
+    @property
+    def state_number(self) -> int:
+        """The state's number in states.STATES. Raises Denied, TimedOut."""
+        from .protocol import client
+
+        number = client.state(self.name, self.lxcpath, timeout=self.timeout)
+        return states.STOPPED if number is None else number
+
+    @property
+    def state(self) -> str:
+        """The state's name; STOPPED without a monitor."""
+        return states.name(self.state_number)
+
+    @property
+    def running(self) -> bool:
+        """Whether its state is anything but STOPPED."""
+        return self.state_number != states.STOPPED
+
+    @property
+    def init_pid(self) -> int:
+        """The process id of its init on this host, or -1."""
+        from .protocol import client
+
+        return client.init_pid(self.name, self.lxcpath, timeout=self.timeout) or -1
+
+    def require_running(self) -> None:
+        """Raise NotRunning unless it runs."""
+        if not self.running:
+            why = "" if self.defined else f": it is not defined in {self.lxcpath}"
+            raise NotRunning(f"{self.name} is not running{why}")
+
+    def require_control(self) -> None:
+        """Raise Denied when it runs and its monitor refuses the caller."""
+        from .protocol import client
+
+        client.may_control(self.name, self.lxcpath)
+
+    # -- configuration ---------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> Config:
+        """The configuration on disk, read once; an empty one when it is not defined. Raises ConfigError."""
+        if self._config is None:
+            from .config.conf import Config
+
+            self._config = Config.read(self.config_file_name) if self.defined else Config()
+        return self._config
+
+    def load_config(self, path: str) -> None:
+        """Use this file as the container's configuration from now on (--rcfile). Raises LxcError."""
+        from .config.conf import Config
+
+        try:
+            self._config = Config.read(path)
+        except LxcError as error:
+            raise type(error)(f'Failed to load rcfile "{path}": {error.message}', remedy=error.remedy) from error
+        self._rcfile = os.path.abspath(path)
+
+    def get_config_item(self, key: str) -> str:
+        """The value on disk, as liblxc prints it. Raises ConfigError for an unknown key."""
+        return self.config.text(key)
+
+    def get_running_config_item(self, key: str) -> str | None:
+        """The value that the monitor uses; None for an empty or unknown key and without a monitor."""
+        from .protocol import client
+
+        return client.config_item(self.name, self.lxcpath, key, timeout=self.timeout)
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    def create(
+        self,
+        template: str | None = None,
+        args: Sequence[str] = (),
+        *,
+        config_file: str | None = None,
+        backend: str = "dir",
+        backend_options: dict[str, str] | None = None,
+        quiet: bool = False,
+    ) -> None:
+        """Make it from a template. Raises LxcError; then nothing is left of it."""
+        from .lifecycle.create import create
+
+        create(
+            self.name,
+            self.lxcpath,
+            config_file=config_file,
+            template=template,
+            template_args=list(args),
+            backend=backend,
+            backend_opts=backend_options or {},
+            progress=not quiet,
+        )
+
+    def destroy(self, *, force: bool = False) -> None:
+        """Remove it. force: stop it first. Raises LxcError."""
+        from .lifecycle.destroy import destroy
+
+        destroy(self.name, self.lxcpath, force=force)
+
+    def start(
+        self,
+        cmd: Sequence[str] = (),
+        *,
+        useinit: bool = False,
+        daemonize: bool = True,
+        close_fds: bool = False,
+        pidfile: str = "",
+    ) -> int:
+        """Start it. A daemon: 0 once it is RUNNING. In the foreground: when it has ended, with the exit status.
+
+        useinit: run cmd under our own init, as lxc-execute does. Raises LxcError with the reason.
+        """
+        from .runtime.start import start
+
+        return start(
+            self.name,
+            self.lxcpath,
+            self.config,
+            argv=list(cmd),
+            foreground=not daemonize,
+            execute=useinit,
+            pidfile=pidfile,
+            close_fds=close_fds,
+            destroy=self._destroy_ephemeral,
+        )
+
+    def _destroy_ephemeral(self) -> None:
+        self.destroy()
+
+    def stop(self, *, wait: bool = True) -> None:
+        """Kill it (lxc.signal.stop) and wait until its monitor has cleaned up. Raises LxcError."""
+        from .runtime.stop import stop
+
+        stop(self.name, self.lxcpath, wait=wait)
+
+    def shutdown(self, timeout: int = FOREVER) -> bool:
+        """Send lxc.signal.halt and wait that many seconds; 0 does not wait. False when it still runs then."""
+        from .runtime.stop import shutdown
+
+        return shutdown(self.name, self.lxcpath, self.config, timeout)
+
+    def reboot(self, timeout: int = 0) -> bool:
+        """Send lxc.signal.reboot and wait that many seconds for the new RUNNING; 0 does not wait."""
+        from .runtime.stop import reboot
+
+        return reboot(self.name, self.lxcpath, self.config, timeout)
+
+    def freeze(self) -> None:
+        """Stop all its processes. Raises NotRunning, LxcError."""
+        from .runtime.freeze import freeze
+
+        freeze(self.name, self.lxcpath)
+
+    def unfreeze(self) -> None:
+        """Let its processes go on; nothing to do unless it is frozen."""
+        from .runtime.freeze import unfreeze
+
+        unfreeze(self.name, self.lxcpath)
+
+    def wait(self, wanted: Sequence[int], timeout: float = FOREVER) -> bool:
+        """Wait until it is in one of these states (numbers); False when the time is over or it ended otherwise."""
+        from .runtime.wait import wait
+
+        return wait(self.name, self.lxcpath, wanted, timeout)
+
+    def attach(self, cmd: Sequence[str] = (), **options: object) -> int:
+        """Run a program inside, or without one the user's shell; returns its exit status, 128 + n for signal n.
+
+        options: fields of runtime.attach.AttachOptions. Raises NotRunning, Denied, LxcError.
+        """
+        from .runtime.attach import AttachOptions, attach
+
+        chosen = AttachOptions()
+        chosen.argv = list(cmd)
+        for field, value in options.items():
+            setattr(chosen, field, value)
+        return attach(self.name, self.lxcpath, chosen)
+
+    def console(self, ttynum: int = ANY_TTY, *, escape: int = 1) -> int:
+        """Connect stdin and stdout to a tty until the escape (a control character, then q) or the tty's end.
+
+        0 is the console, ANY_TTY the first free tty; escape below 0 turns it off. Raises LxcError.
+        """
+        from .terminal.proxy import console
+
+        return console(self.name, self.lxcpath, ttynum, escape=escape)
+
+    # -- what it uses ----------------------------------------------------------------------------------------------
+
+    def get_cgroup_item(self, item: str) -> str | None:
+        """The content of a cgroup file such as memory.max in its limit cgroup; None when there is none."""
+        from .protocol import client
+
+        controller = item.partition(".")[0]
+        found = client.cgroup_fd(self.name, self.lxcpath, controller, limit=True, timeout=self.timeout)
+        if found is None:
+            return None
+        try:
+            fd = os.open(item, os.O_RDONLY | os.O_CLOEXEC, dir_fd=found)
+        except OSError:
+            return None
+        finally:
+            os.close(found)
+        with open(fd, "rb") as file:
+            return file.read().decode("ascii", "replace")
+
+    def get_interfaces(self) -> tuple[str, ...]:
+        """The names of the interfaces in its network namespace, sorted; () when stopped."""
+        pid = self.init_pid
+        return interfaces_of(pid) if pid > 0 else ()
+
+    def get_ips(self, interface: str | None = None, family: str | None = None) -> tuple[str, ...]:
+        """Its addresses, sorted: IPv4 and IPv6 except link-local ones, of all interfaces but lo.
+
+        interface: of this one only. family: "inet" or "inet6". () when stopped.
+        """
+        pid = self.init_pid
+        return select_ips(addresses_of([pid])[pid], interface=interface, family=family) if pid > 0 else ()
+
+
+def interfaces_of(pid: int) -> tuple[str, ...]:
+    """The sorted names of the interfaces in a process's network namespace."""
+    try:
+        with open(f"/proc/{pid}/net/dev", encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.readlines()[2:]  # two lines of headings
+    except OSError:
+        return ()  # it has just ended
+    return tuple(sorted({line.partition(":")[0].strip() for line in lines}))
+
+
+def addresses_of(pids: Iterable[int]) -> dict[int, list[tuple[str, str, str]]]:
+    """The addresses in the network namespaces of processes: (interface, family, address) each; [] where not allowed.
+
+    The calling thread visits each namespace to open a netlink socket there, and returns.
+    """
+    from .linux import rtnetlink, sched
+
+    result: dict[int, list[tuple[str, str, str]]] = {}
+    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for pid in pids:
+            result[pid] = []
+            try:
+                there = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                continue  # it has just ended
+            try:
+                sched.setns(there, sched.CLONE_NEWNET)
+                with rtnetlink.Rtnl() as rtnl:
+                    result[pid] = list(rtnl.addr_list())
+            except OSError:
+                pass  # not ours to enter
+            finally:
+                os.close(there)
+    finally:
+        sched.setns(home, sched.CLONE_NEWNET)
+        os.close(home)
+    return result
+
+
+def select_ips(
+    addresses: Iterable[tuple[str, str, str]], *, interface: str | None = None, family: str | None = None
+) -> tuple[str, ...]:
+    """Those of (interface, family, address) that LXC lists, sorted as text."""
+    return tuple(
+        sorted(
+            address
+            for name, kind, address in addresses
+            if (name == interface if interface else name != LOOPBACK)
+            and family in (None, kind)
+            and not (kind == "inet6" and address[:3].lower() in ("fe8", "fe9", "fea", "feb"))
+        )
+    )
+
+
+def name_filter(pattern: str, *, whole: bool = False) -> Callable[[str], bool]:
+    """A test of names by a POSIX extended regular expression. whole: anchored at both ends, as lxc-monitor does it.
+
+    Raises ValueError when it is not one.
+    """
+    from .linux.regex import Regex
+
+    return Regex(f"^{pattern}$" if whole else pattern).search
+
+
+def show_template_help(template: str) -> None:
+    """Let a template print its help on our standard streams; nothing when there is no such template."""
+    from .template.run import find_template
+
+    try:
+        path = find_template(template)
+    except LxcError:
+        return
+    from . import process
+
+    pid = process.spawn([path, "-h"])
+    os.waitpid(pid, 0)
