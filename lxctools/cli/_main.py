@@ -100,7 +100,7 @@ def _run(name: str, argv: list[str]) -> int:
         values.lxcpaths = [_default_lxcpath()]
     values.lxcpaths = [_absolute(path) for path in values.lxcpaths]
     values.lxcpath = values.lxcpaths[0]
-    log.setup(command.prog, os_path(values.name), level=_level(values), to_stderr=not values.quiet)
+    log.setup(command.prog, _printable(values.name), level=_level(values), to_stderr=not values.quiet)
     if command.named:
         _check_name(command, values)
     _open_log_file(command, values)
@@ -164,10 +164,16 @@ def _check_name(command: Command, values: Values) -> None:
         reason = _why_not_new(name)
     if reason:
         raise LxcError(
-            f'invalid container name "{os_path(name)}": {reason}',
+            f'invalid container name "{_printable(name)}": {reason}',
             remedy=f"letters, digits, '-', '_' and '.', at most {LONGEST_NAME} bytes",
             exit_code=command.bad_name,
         )
+
+
+def _printable(text: str) -> str:
+    """A name for messages: bytes that are no text, and control characters, as escapes."""
+    decoded = os.fsencode(text).decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in decoded)
 
 
 def _why_not_new(name: str) -> str:

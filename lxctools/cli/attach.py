@@ -69,8 +69,9 @@ COMMAND = Command(
         Option("s", "namespaces", REQUIRED, "namespaces", "join only these namespaces, elevated", "call",
                metavar="NAMESPACE|...", default=0, convert=_choose_namespaces),
         Option("R", "remount-sys-proc", NONE, "remount", "fresh /proc and /sys when the mount namespace is not joined"),
-        Option("", "clear-env", NONE, "clear_env", "start from an empty environment", "const", const=True, default=False),
-        Option("", "keep-env", NONE, "clear_env", "start from the caller's environment (default)", "const", const=False),
+        Option("", "clear-env", NONE, "clear_env", "start from an empty environment", "const", const=True,
+               default=False),
+        Option("", "keep-env", NONE, "clear_env", "start from the caller's one (default)", "const", const=False),
         Option("", "keep-var", REQUIRED, "keep_vars", "keep this variable with --clear-env", "append", metavar="NAME"),
         Option("v", "set-var", REQUIRED, "set_vars", "set a variable; a bare NAME removes it", "append",
                metavar="NAME=VALUE"),
@@ -87,7 +88,7 @@ COMMAND = Command(
 def run(values: Values) -> int:
     """COMMAND's exit status, 128 + the signal that ended it, 126/127 when it cannot be executed; 1 otherwise."""
     if "LSM" in values.elevated and values.context is not None:
-        raise LxcError("Cannot combine elevated LSM privileges while requesting LSM profile", remedy="-e or -c, not both")
+        raise LxcError("Cannot combine elevated LSM privileges while requesting LSM profile", remedy="-e, or -c")
     return Container(values.name, values.lxcpath).attach(
         values.words,
         namespaces=values.namespaces,

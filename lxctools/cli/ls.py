@@ -117,7 +117,7 @@ def _state_matches(row: Row, values: Values) -> bool:
 def _print_table(rows: list[Row], columns: list[str]) -> None:
     if not rows:
         return
-    digits = {name: max([len(name), *(len(row.fields.get(name, "")) for row in rows)]) for name in ("RAM", "SWAP")}
+    digits = {name: max([len("0.00"), *(len(row.fields.get(name, "")) for row in rows)]) for name in ("RAM", "SWAP")}
     least = [digits[name] + len("MB") if name in digits else 0 for name in columns]
 
     def cell(row: Row, column: str) -> str:

@@ -16,7 +16,7 @@ COMMAND = Command(
     "[-n] NAME [OPTIONS] [-- COMMAND...]",
     "Start the container in the background, with COMMAND in place of its init if one is given.",
     (
-        Option("d", "daemon", NONE, "foreground", "in the background (the default)", "const", const=False, default=False),
+        Option("d", "daemon", NONE, "foreground", "in the background (default)", "const", const=False, default=False),
         Option("F", "foreground", NONE, "foreground", "here, with its console on this terminal", "const", const=True),
         Option("f", "rcfile", REQUIRED, "rcfile", "read FILE instead of the container's configuration", metavar="FILE"),
         _overrides.DEFINE,

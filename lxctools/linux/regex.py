@@ -9,19 +9,15 @@ from __future__ import annotations
 import ctypes
 import os
 
-from ._libc import libc
+from ._libc import bind, c_char_p, c_int, c_size_t, c_void_p
 
 _REG_EXTENDED = 1
 _REG_NOSUB = 8
 _ROOM = 512  # more than regex_t of any C library
 
-_regcomp = libc.regcomp
-_regcomp.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int)
-_regexec = libc.regexec
-_regexec.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int)
-_regerror = libc.regerror
-_regerror.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
-_regerror.restype = ctypes.c_size_t
+_regcomp = bind("regcomp", c_char_p, c_char_p, c_int)
+_regexec = bind("regexec", c_char_p, c_char_p, c_size_t, c_void_p, c_int)
+_regerror = bind("regerror", c_int, c_char_p, c_char_p, c_size_t, restype=c_size_t)
 
 
 class Regex:

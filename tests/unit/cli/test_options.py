@@ -120,7 +120,7 @@ def test_accepted(argv: list[str], expected: dict[str, object]) -> None:
         (["--name"], "lxc-info: option '--name' requires an argument"),
         (["--nam"], "lxc-info: option '--name' requires an argument"),
         (["--help=3"], "lxc-info: option '--help' doesn't allow an argument"),
-        (["--l"], "lxc-info: option '--l' is ambiguous; possibilities: '--lvname' '--logfile' '--logpriority' '--lxcpath'"),
+        (["--lo"], "lxc-info: option '--lo' is ambiguous; possibilities: '--logfile' '--logpriority'"),
         (["--log=3"], "lxc-info: option '--log=3' is ambiguous; possibilities: '--logfile' '--logpriority'"),
         (["--hel"], "lxc-info: option '--hel' is ambiguous; possibilities: '--help' '--help'"),
         (["-q", "--bogus"], "lxc-info: unrecognized option '--bogus'"),
@@ -186,7 +186,8 @@ def test_a_check_of_the_command() -> None:
 
 
 def test_usage_lists_the_whole_table_four_a_line() -> None:
-    command = Command("console", "", "", (Option("t", "tty", REQUIRED, "tty", ""), Option("e", "escape", REQUIRED, "e", "")))
+    rows = (Option("t", "tty", REQUIRED, "tty", ""), Option("e", "escape", REQUIRED, "e", ""))
+    command = Command("console", "", "", rows)
     assert _options.usage_text(command) == (
         "Usage: lxc-console [-t|--tty=TTY] [-e|--escape=ESCAPE] [-n|--name=NAME] [-h|--help] \n"
         "\t[-?|--help] [--usage] [--version] [-q|--quiet] \n"
