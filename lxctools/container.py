@@ -147,6 +147,12 @@ class Container:
         """The value on disk, as liblxc prints it. Raises ConfigError for an unknown key."""
         return self.config.text(key)
 
+    def rootfs_directory(self) -> str:
+        """The folder that is its root file system; "" for a backend that must be mounted first, and without one."""
+        config = self.config
+        path: str = config["lxc.rootfs.path"]
+        return path if config.rootfs_type in ("", "dir") else ""
+
     def get_running_config_item(self, key: str) -> str | None:
         """The value that the monitor uses; None for an empty or unknown key and without a monitor."""
         from .protocol import client
@@ -383,3 +389,35 @@ def show_template_help(template: str) -> None:
 
     pid = process.spawn([path, "-h"])
     os.waitpid(pid, 0)
+
+
+def preload_for_nesting() -> None:
+    """Import what lxc-ls uses inside containers, where nothing may be imported."""
+    from .config import conf
+    from .linux import rtnetlink, sched
+    from .protocol import client
+    from .runtime import inside
+
+    assert conf and rtnetlink and sched and client and inside
+
+
+def look_inside(container: Container, function: Callable[[], object], timeout: float) -> object:
+    """The plain data that function() returns in the container's user, mount and network namespaces; None on failure."""
+    from .protocol import client
+    from .runtime import inside
+
+    pidfd = client.init_pidfd(container.name, container.lxcpath)
+    flags = client.clone_flags(container.name, container.lxcpath)
+    if pidfd is None:
+        return None
+    try:
+        return inside.in_container(pidfd, flags or 0, function, timeout)
+    finally:
+        os.close(pidfd)
+
+
+def look_into_tree(folder: int, function: Callable[[], object], timeout: float) -> object:
+    """The plain data that function() returns with this folder (a descriptor) as root directory; None on failure."""
+    from .runtime import inside
+
+    return inside.in_root(folder, function, timeout)

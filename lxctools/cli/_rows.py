@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ._options import Values
+
 COLUMNS = (
     "NAME", "STATE", "PID", "RAM", "SWAP", "AUTOSTART", "GROUPS", "INTERFACE", "IPV4", "IPV6", "UNPRIVILEGED",
 )  # fmt: skip
@@ -35,10 +37,11 @@ _LEAST = 0.05
 class Row:
     """One container. state: a number, or None when the monitor refuses to say or does not answer (then silent)."""
 
-    __slots__ = ("container", "defined", "denied", "fields", "level", "name", "silent", "state")
+    __slots__ = ("container", "defined", "denied", "fields", "level", "name", "path", "silent", "state")
 
-    def __init__(self, name: str, lxcpath: str, level: int = 0) -> None:
+    def __init__(self, name: str, lxcpath: str, parent: str = "", level: int = 0) -> None:
         self.name = name
+        self.path = f"{parent}/{name}" if parent else name
         self.level = level
         self.container = Container(name, lxcpath)
         self.fields: dict[str, str] = {}
@@ -57,10 +60,38 @@ class Row:
         """Whether the monitor can be asked."""
         return self.running and not self.denied and not self.silent
 
-    def groups(self) -> list[str]:
+    def groups(self) -> set[str]:
         """What -g compares: the items of lxc.group, those with commas taken apart."""
         text = self.fields.get("GROUPS", NOTHING)
-        return [] if text == NOTHING else [word.strip() for word in text.split(",")]
+        return set() if text == NOTHING else {word.strip() for word in text.split(",")}
+
+
+class Query:
+    """What is asked for. columns: of the table, [] for a mere list. keep: the test of a name."""
+
+    __slots__ = ("active", "columns", "defined", "frozen", "groups", "keep", "running", "stopped")
+
+    def __init__(self, values: Values, columns: list[str], keep: Callable[[str], bool]) -> None:
+        self.columns = columns
+        self.keep = keep
+        self.active: bool = values.active
+        self.defined: bool = values.defined
+        self.running: bool = values.running
+        self.frozen: bool = values.frozen
+        self.stopped: bool = values.stopped
+        self.groups = {word.strip() for word in values.groups.split(",") if word.strip()}
+
+    def needs_states(self) -> bool:
+        """Whether monitors must be asked."""
+        return bool(self.columns or self.running or self.frozen or self.stopped or self.groups)
+
+    def state_matches(self, row: Row) -> bool:
+        """All state options are ANDed; a container whose state is not known counts as running."""
+        if self.running and row.state == states.STOPPED:
+            return False
+        if self.stopped and row.state != states.STOPPED:
+            return False
+        return not self.frozen or self.active or row.state == states.FROZEN
 
 
 class Patience:
@@ -90,17 +121,30 @@ class Patience:
         return None
 
 
-def find(lxcpath: str, *, active_only: bool, keep: Callable[[str], bool]) -> list[Row]:
-    """A row for each container of a lxcpath whose name is kept, sorted."""
-    active = set(client.active(lxcpath))
-    names = sorted(active, key=os.fsencode) if active_only else api.list_containers(config_path=lxcpath)
+def collect(
+    query: Query, lxcpath: str, patience: Patience, *, parent: str = "", level: int = 0, asleep: bool = False
+) -> list[Row]:
+    """The rows of a lxcpath that match, in order, with the columns filled in.
+
+    parent, level: where nested containers are. asleep: nothing there can run (the tree of a stopped container).
+    """
+    active = set() if asleep else set(client.active(lxcpath))
+    names = active if query.active or query.frozen else active.union(api.list_containers(False, True, lxcpath))
     rows = []
-    for name in names:
-        if keep(name):
-            row = Row(name, lxcpath)
-            if name in active:
-                row.state = states.RUNNING  # until it is asked
+    for name in sorted(filter(query.keep, names), key=os.fsencode):
+        row = Row(name, lxcpath, parent, level)
+        if name in active:
+            row.state = states.RUNNING  # until it is asked
+        if not query.defined or row.container.defined:
             rows.append(row)
+    if query.needs_states():
+        ask_states(rows, patience)
+        rows = list(filter(query.state_matches, rows))
+    if query.groups:
+        fill(rows, ["GROUPS"], patience)
+        rows = [row for row in rows if query.groups <= row.groups()]
+    if query.columns:
+        fill(rows, query.columns, patience)
     return rows
 
 

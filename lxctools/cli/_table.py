@@ -33,9 +33,9 @@ def terminal_width() -> int:
     return 0
 
 
-def in_columns(names: Sequence[str], columns: int, widest: int = 0) -> str:
+def in_columns(names: Sequence[str], columns: int, widest: int) -> str:
     """Names side by side, each padded to the widest; without columns one a line, padded all the same."""
-    wide = max([_NARROWEST, widest, *map(width, names)])
+    wide = max(_NARROWEST, widest)
     parts: list[str] = []
     used = 0
     for name in names:

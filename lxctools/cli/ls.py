@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from .. import container as api
-from .. import states
-from . import _out, _rows, _table
+from . import _nested, _out, _rows, _table
 from ._options import NONE, OPTIONAL, REQUIRED, BadValue, Command, Option, Values
 from ._values import signed
 
@@ -56,27 +55,19 @@ def run(values: Values) -> int:
     columns = _columns(values.columns) if values.fancy else []
     if columns is None:
         return 0
-    groups = [word.strip() for word in values.groups.split(",") if word.strip()]
-    keep = _name_filter(values)
-    rows = _rows.find(values.lxcpath, active_only=values.active or values.frozen, keep=keep)
-    if values.defined:
-        rows = [row for row in rows if row.container.defined]
+    query = _rows.Query(values, columns, _name_filter(values))
     patience = _rows.Patience()
-    if values.fancy or values.running or values.frozen or values.stopped or groups:
-        _rows.ask_states(rows, patience)
-    rows = [row for row in rows if _state_matches(row, values)]
-    if groups:
-        _rows.fill(rows, ["GROUPS"], patience)
-        rows = [row for row in rows if set(groups) <= set(row.groups())]
-    if values.fancy:
-        _rows.fill(rows, columns, patience)
+    rows = _rows.collect(query, values.lxcpath, patience)
+    if values.nesting:
+        rows = _nested.insert(query, rows, values.lxcpath, values.nesting, patience)
     if values.fancy:
         _print_table(rows, columns)
     elif values.line:
         for row in rows:
-            _out.line(row.name)
+            _out.line(row.path)
     else:
-        _out.text(_table.in_columns([row.name for row in rows], _table.terminal_width()))
+        widest = max([0, *(_table.width(row.name) + row.level for row in rows)])
+        _out.text(_table.in_columns([row.path for row in rows], _table.terminal_width(), widest))
     return 0
 
 
@@ -105,15 +96,6 @@ def _name_filter(values: Values) -> Callable[[str], bool]:
         return lambda _name: False  # LXC behaviour: an invalid expression matches nothing
 
 
-def _state_matches(row: Row, values: Values) -> bool:
-    """All state options are ANDed; a container whose state is not known counts as running."""
-    if values.running and row.state == states.STOPPED:
-        return False
-    if values.stopped and row.state != states.STOPPED:
-        return False
-    return not values.frozen or values.active or row.state == states.FROZEN
-
-
 def _print_table(rows: list[Row], columns: list[str]) -> None:
     if not rows:
         return
@@ -121,6 +103,8 @@ def _print_table(rows: list[Row], columns: list[str]) -> None:
     least = [digits[name] + len("MB") if name in digits else 0 for name in columns]
 
     def cell(row: Row, column: str) -> str:
+        if column == "NAME" and row.level:
+            return "\\".rjust(row.level) + row.name
         text = row.fields.get(column, _rows.NOTHING)
         return text.rjust(digits[column]) + "MB" if column in digits and text != _rows.NOTHING else text
 

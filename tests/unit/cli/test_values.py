@@ -61,16 +61,16 @@ def test_any_text_is_a_number_or_refused(text: str) -> None:
 
 
 def test_columns_as_lxc_lays_them_out() -> None:
-    assert _table.in_columns(["e1", "e2", "e3"], 80) == "e1   e2   e3   \n"
-    assert _table.in_columns(["e1", "e2", "e3"], 0) == "e1  \ne2  \ne3  \n"
-    assert _table.in_columns([], 80) == ""
+    assert _table.in_columns(["e1", "e2", "e3"], 80, 2) == "e1   e2   e3   \n"
+    assert _table.in_columns(["e1", "e2", "e3"], 0, 2) == "e1  \ne2  \ne3  \n"
+    assert _table.in_columns([], 80, 0) == ""
     # A line is full when one more name would reach the terminal's width.
-    assert _table.in_columns(["aaaa", "bbbb", "cccc"], 10) == "aaaa bbbb\ncccc \n"
-    assert _table.in_columns(["a", "longest"], 0) == "a      \nlongest\n"
+    assert _table.in_columns(["aaaa", "bbbb", "cccc"], 10, 4) == "aaaa bbbb\ncccc \n"
+    assert _table.in_columns(["a", "longest"], 0, 7) == "a      \nlongest\n"
 
 
 def test_widths_count_bytes() -> None:
-    assert _table.in_columns(["é", "abcde"], 0) == "é   \nabcde\n"
+    assert _table.in_columns(["é", "abcde"], 0, 5) == "é   \nabcde\n"
     assert _table.pad("\udcff", 3) == "\udcff  "
 
 
