@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the tests of real containers share: running commands, small root file systems, and what is on the host."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+OURS = CHECKOUT / "bin"
+THEIRS = Path("/usr/bin")
+BUSYBOX = Path("/bin/busybox")
+
+_APPLETS = (
+    "sh cat echo ls ps sleep true false env id hostname mount umount mkdir touch kill ip ifconfig grep tail head "
+    "stty tty dd wc chmod rm ln test setsid readlink uname sed cut tr seq printf udhcpc ping nslookup reboot poweroff halt init"
+).split()
+
+
+def run(
+    *argv: object,
+    check: bool = False,
+    timeout: float = 60,
+    input: bytes | None = None,
+    env: dict[str, str] | None = None,
+    cwd: str | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command to its end with both streams captured; standard input is empty unless given."""
+    return subprocess.run(
+        [os.fspath(word) if isinstance(word, os.PathLike) else word if isinstance(word, bytes) else str(word) for word in argv],
+        input=input if input is not None else b"",
+        capture_output=True,
+        check=check,
+        timeout=timeout,
+        env=env,
+        cwd=cwd,
+    )
+
+
+def wait_until(condition: object, seconds: float = 10.0, every: float = 0.02) -> bool:
+    """Poll a callable until it is true; False when the time is over."""
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(every)
+    return bool(condition())
+
+
+def make_rootfs(path: Path) -> Path:
+    """A root file system with nothing but a static busybox, in some milliseconds."""
+    for folder in ("bin", "sbin", "dev", "proc", "sys", "etc", "tmp", "root", "run", "usr/bin"):
+        (path / folder).mkdir(parents=True, exist_ok=True)
+    shutil.copy(BUSYBOX, path / "bin" / "busybox")
+    for applet in _APPLETS:
+        (path / "bin" / applet).symlink_to("/bin/busybox")
+    # An init that answers the signals of a shutdown and reaps.
+    init = path / "sbin" / "init"
+    init.write_text(
+        "#!/bin/sh\n"
+        "trap 'exit 0' TERM PWR\n"
+        "trap 'kill -HUP 1' USR1\n"
+        "while :; do sleep 1000 & wait $!; done\n"
+    )
+    init.chmod(0o755)
+    (path / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/tmp:/bin/sh\n")
+    (path / "etc" / "group").write_text("root:x:0:\nuser:x:1000:\n")
+    return path
+
+
+def make_container(lxcpath: Path, name: str, config: str = "") -> Path:
+    """A container of make_rootfs() with this additional configuration; returns its folder."""
+    folder = lxcpath / name
+    make_rootfs(folder / "rootfs")
+    (folder / "config").write_text(
+        f"lxc.rootfs.path = dir:{folder}/rootfs\n"
+        f"lxc.uts.name = {name}\n"
+        "lxc.pty.max = 1024\n"
+        "lxc.tty.max = 2\n"
+        "lxc.net.0.type = empty\n"
+        "lxc.net.0.flags = up\n"
+        "lxc.mount.auto = proc:mixed sys:mixed\n" + config
+    )
+    return folder
+
+
+def forget(lxcpath: Path) -> None:
+    """Stop everything in lxcpath by either implementation, and remove the folder."""
+    if lxcpath.is_dir():
+        for folder in lxcpath.iterdir():
+            if running(lxcpath, folder.name):
+                for tools in (OURS, THEIRS):
+                    run(tools / "lxc-stop", "-P", lxcpath, "-n", folder.name, "-k", timeout=20)
+        run("rm", "-rf", "--one-file-system", lxcpath)
+
+
+def running(lxcpath: Path, name: str) -> bool:
+    """Whether a monitor listens, by the kernel's table of sockets and no tool of either side."""
+    wanted = f"@{lxcpath}/{name}/command"
+    return any(line.endswith(wanted) for line in Path("/proc/net/unix").read_text().splitlines())
+
+
+def remove_empty_cgroups(name: str) -> None:
+    """Remove what a monitor of this container left in the cgroup hierarchies and nobody lives in."""
+    for pattern in (f"lxc.monitor.{name}*", f"lxc.payload.{name}*"):
+        for path in [*Path("/sys/fs/cgroup").glob(pattern), *Path("/sys/fs/cgroup").glob(f"*/{pattern}")]:
+            for folder in [*sorted(path.rglob("*/"), reverse=True), path]:
+                try:
+                    folder.rmdir()
+                except OSError:
+                    pass  # in use
+
+
+class Host:
+    """What a test may have left on the host, to be compared before and after."""
+
+    def __init__(self) -> None:
+        self.mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+        self.links = set(os.listdir("/sys/class/net"))
+        self.cgroups = {
+            str(path)
+            for pattern in ("lxc.*", "*/lxc.*", "*/*/lxc.*")
+            for path in Path("/sys/fs/cgroup").glob(pattern)
+            if path.is_dir() and path.name != "lxc.pivot"  # C LXC leaves its pivot group behind
+        }
+        self.loops = {line.split(":")[0] for line in run("losetup", "-a").stdout.decode().splitlines()}
+        self.monitors = _monitors()
+        self.sockets = {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines() if "/command" in line}
+
+    def added_since(self, before: Host) -> dict[str, set[str]]:
+        """What is there now and was not before, by kind; empty when nothing."""
+        found = {
+            kind: getattr(self, kind) - getattr(before, kind)
+            for kind in ("mounts", "links", "cgroups", "loops", "monitors", "sockets")
+        }
+        return {kind: names for kind, names in found.items() if names}
+
+
+def _monitors() -> set[str]:
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                title = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if title.startswith(b"[lxc monitor]") or b"lxc-monitord" in title:
+                found.add(f"{entry.name} {title.decode('utf-8', 'replace')}")
+    return found
+
+
+def leftovers(before: Host, seconds: float = 3.0) -> dict[str, set[str]]:
+    """What was added since; what is about to vanish (a dying network namespace) gets this much time."""
+    wait_until(lambda: not Host().added_since(before), seconds, 0.1)
+    return Host().added_since(before)

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The scenarios that are run by C LXC and by lxctools, as data.
+
+A scenario is a state to begin with and commands. {P} is the folder of containers, {N} the container. Of the last
+command standard output, exit status and the class of standard error (empty or not) are compared, of the ones before
+the exit status only. `words` must be in both error outputs. `stderr=False` leaves the class of standard error out,
+`differs` names the entry of docs/differences.md that allows ours to be different, with what ours answers.
+"""
+
+from __future__ import annotations
+
+ABSENT, STOPPED, RUNNING, FROZEN = "absent", "stopped", "running", "frozen"
+
+
+class Scenario:
+    """One row."""
+
+    def __init__(
+        self,
+        name: str,
+        state: str,
+        *commands: str,
+        words: tuple[str, ...] = (),
+        stderr: bool = True,
+        config: str = "",
+        ours: tuple[int, str] | None = None,
+        differs: str = "",
+        numbers: bool = False,
+        unordered: bool = False,
+        stdin: bytes = b"",
+        timeout: float = 30,
+    ) -> None:
+        self.name = name
+        self.state = state
+        self.commands = commands
+        self.words = words
+        self.stderr = stderr
+        self.config = config
+        self.ours = ours  # (exit status, part of the error output) where we differ on purpose
+        self.differs = differs  # heading in docs/differences.md
+        self.numbers = numbers  # replace numbers in the output before comparing
+        self.unordered = unordered
+        self.stdin = stdin
+        self.timeout = timeout
+
+
+S = Scenario
+
+SCENARIOS = [
+    # lxc-info
+    S("info-stopped", STOPPED, "lxc-info -P {P} -n {N}"),
+    S("info-state-stopped", STOPPED, "lxc-info -P {P} -n {N} -s"),
+    S("info-state-running", RUNNING, "lxc-info -P {P} -n {N} -s"),
+    S("info-state-frozen", FROZEN, "lxc-info -P {P} -n {N} -s"),
+    S("info-state-bare", RUNNING, "lxc-info -P {P} -n {N} -sH"),
+    S("info-pid", RUNNING, "lxc-info -P {P} -n {N} -p", numbers=True),
+    S("info-pid-stopped", STOPPED, "lxc-info -P {P} -n {N} -p"),
+    S("info-all-running", RUNNING, "lxc-info -P {P} -n {N}", numbers=True),
+    S("info-config-key", STOPPED, "lxc-info -P {P} -n {N} -c lxc.uts.name"),
+    S("info-config-two-keys", STOPPED, "lxc-info -P {P} -n {N} -c lxc.tty.max -c lxc.mount.auto"),
+    S("info-config-list", STOPPED, "lxc-info -P {P} -n {N} -c lxc.net.0 -c lxc.net.0.type"),
+    S("info-config-unknown", STOPPED, "lxc-info -P {P} -n {N} -c lxc.nosuch"),
+    S("info-config-running", RUNNING, "lxc-info -P {P} -n {N} -c lxc.rootfs.path"),
+    S("info-ips", RUNNING, "lxc-info -P {P} -n {N} -iH"),
+    S("info-undefined", ABSENT, "lxc-info -P {P} -n nosuch", words=("nosuch doesn't exist",), stderr=False),
+    S("info-no-name", ABSENT, "lxc-info -P {P}", words=("No container name specified",)),
+    # lxc-ls
+    S("ls-empty", ABSENT, "lxc-ls -P {P}"),
+    S("ls-plain", STOPPED, "lxc-ls -P {P}"),
+    S("ls-one-a-line", STOPPED, "lxc-ls -P {P} -1"),
+    S("ls-fancy-stopped", STOPPED, "lxc-ls -P {P} -f"),
+    S("ls-fancy-running", RUNNING, "lxc-ls -P {P} -f"),
+    S("ls-fancy-columns", RUNNING, "lxc-ls -P {P} -f -F NAME,STATE,INTERFACE,AUTOSTART"),
+    S("ls-fancy-pid", RUNNING, "lxc-ls -P {P} -f -F NAME,PID", numbers=True),
+    S("ls-fancy-empty", ABSENT, "lxc-ls -P {P} -f"),
+    S("ls-running", RUNNING, "lxc-ls -P {P} --running"),
+    S("ls-running-none", STOPPED, "lxc-ls -P {P} --running"),
+    S("ls-stopped", STOPPED, "lxc-ls -P {P} --stopped"),
+    S("ls-frozen", FROZEN, "lxc-ls -P {P} --frozen"),
+    S("ls-active", RUNNING, "lxc-ls -P {P} --active"),
+    S("ls-defined", STOPPED, "lxc-ls -P {P} --defined"),
+    S("ls-filter", STOPPED, "lxc-ls -P {P} --filter ^c"),
+    S("ls-filter-none", STOPPED, "lxc-ls -P {P} --filter ^zz"),
+    S("ls-group", STOPPED, "lxc-ls -P {P} -g web", config="lxc.group = web\n"),
+    S("ls-bad-column", STOPPED, "lxc-ls -P {P} -f -F NOSUCH", stderr=False),
+    S("ls-no-folder", ABSENT, "lxc-ls -P {P}/nosuch"),
+    # lxc-start
+    S("start", STOPPED, "lxc-start -P {P} -n {N}", "lxc-info -P {P} -n {N} -s"),
+    S("start-command", STOPPED, "lxc-start -P {P} -n {N} -- /bin/sleep 100", "lxc-attach -P {P} -n {N} -- cat /proc/1/cmdline"),
+    S("start-define", STOPPED, "lxc-start -P {P} -n {N} -s lxc.uts.name=other", "lxc-attach -P {P} -n {N} -- hostname"),
+    S("start-undefined", ABSENT, "lxc-start -P {P} -n nosuch"),
+    S("start-running", RUNNING, "lxc-start -P {P} -n {N}", words=("already running",)),
+    S("start-bad-define", STOPPED, "lxc-start -P {P} -n {N} -s lxc.nosuch=1"),
+    S("start-bad-line", STOPPED, "lxc-start -P {P} -n {N}", config="lxc.uts.name\n"),
+    S("start-unknown-key", STOPPED, "lxc-start -P {P} -n {N}", config="lxc.bogus = 1\n", words=("lxc.bogus",)),
+    S("start-bad-value", STOPPED, "lxc-start -P {P} -n {N}", config="lxc.autodev = 7\n"),
+    S("start-no-rootfs", STOPPED, "lxc-start -P {P} -n {N}", config="lxc.rootfs.path = dir:/var/tmp/no/such/rootfs\n"),
+    S("start-no-init", STOPPED, "lxc-start -P {P} -n {N} -- /no/such/init"),
+    S("start-hook-fails", STOPPED, "lxc-start -P {P} -n {N}", config="lxc.hook.pre-start = /bin/false\n"),
+    S("start-no-bridge", STOPPED, "lxc-start -P {P} -n {N}",
+      config="lxc.net.1.type = veth\nlxc.net.1.link = lxcnosuch0\nlxc.net.1.flags = up\n"),
+    S("start-foreground-status", STOPPED, "lxc-start -P {P} -n {N} -F -- /bin/sh -c 'exit 7'"),
+    S("start-init-ends", STOPPED, "lxc-start -P {P} -n {N} -- /bin/true", stderr=False),
+    # lxc-stop
+    S("stop-kill", RUNNING, "lxc-stop -P {P} -n {N} -k", "lxc-info -P {P} -n {N} -s"),
+    S("stop-clean", RUNNING, "lxc-stop -P {P} -n {N}", "lxc-info -P {P} -n {N} -s"),
+    S("stop-stopped", STOPPED, "lxc-stop -P {P} -n {N}", words=("is not running",)),
+    S("stop-undefined", ABSENT, "lxc-stop -P {P} -n nosuch"),
+    S("stop-kill-nokill", RUNNING, "lxc-stop -P {P} -n {N} -k --nokill"),
+    S("stop-kill-reboot", RUNNING, "lxc-stop -P {P} -n {N} -k -r"),
+    S("stop-kill-timeout", RUNNING, "lxc-stop -P {P} -n {N} -k -t 3"),
+    S("stop-nolock-alone", RUNNING, "lxc-stop -P {P} -n {N} --nolock"),
+    S("stop-nowait", RUNNING, "lxc-stop -P {P} -n {N} -W", "lxc-wait -P {P} -n {N} -s STOPPED -t 10", stderr=False),
+    S("stop-frozen-kill", FROZEN, "lxc-stop -P {P} -n {N} -k", "lxc-info -P {P} -n {N} -s"),
+    # lxc-wait
+    S("wait-stopped", STOPPED, "lxc-wait -P {P} -n {N} -s STOPPED"),
+    S("wait-running", RUNNING, "lxc-wait -P {P} -n {N} -s RUNNING"),
+    S("wait-either", RUNNING, "lxc-wait -P {P} -n {N} -s 'STOPPED|RUNNING'"),
+    S("wait-times-out", RUNNING, "lxc-wait -P {P} -n {N} -s STOPPED -t 1", stderr=False),
+    S("wait-zero", STOPPED, "lxc-wait -P {P} -n {N} -s RUNNING -t 0", stderr=False),
+    S("wait-bad-state", STOPPED, "lxc-wait -P {P} -n {N} -s NOSUCH", stderr=False),
+    S("wait-undefined", ABSENT, "lxc-wait -P {P} -n nosuch -s STOPPED"),
+    S("wait-no-state", STOPPED, "lxc-wait -P {P} -n {N}"),
+    # lxc-freeze, lxc-unfreeze
+    S("freeze", RUNNING, "lxc-freeze -P {P} -n {N}", "lxc-info -P {P} -n {N} -s"),
+    S("freeze-twice", FROZEN, "lxc-freeze -P {P} -n {N}"),
+    S("freeze-stopped", STOPPED, "lxc-freeze -P {P} -n {N}"),
+    S("freeze-undefined", ABSENT, "lxc-freeze -P {P} -n nosuch"),
+    S("unfreeze", FROZEN, "lxc-unfreeze -P {P} -n {N}", "lxc-info -P {P} -n {N} -s"),
+    S("unfreeze-running", RUNNING, "lxc-unfreeze -P {P} -n {N}"),
+    S("unfreeze-stopped", STOPPED, "lxc-unfreeze -P {P} -n {N}", stderr=False),
+    # lxc-attach
+    S("attach", RUNNING, "lxc-attach -P {P} -n {N} -- echo hello"),
+    S("attach-status", RUNNING, "lxc-attach -P {P} -n {N} -- sh -c 'exit 7'"),
+    S("attach-signal", RUNNING, "lxc-attach -P {P} -n {N} -- sh -c 'kill -9 $$'"),
+    S("attach-not-found", RUNNING, "lxc-attach -P {P} -n {N} -- nosuch"),
+    S("attach-not-executable", RUNNING, "lxc-attach -P {P} -n {N} -- /etc/passwd"),
+    S("attach-shell", RUNNING, "lxc-attach -P {P} -n {N}", stdin=b"echo $0; exit 3\n"),
+    S("attach-stdin", RUNNING, "lxc-attach -P {P} -n {N} -- cat", stdin=bytes(range(256)) * 64),
+    S("attach-clear-env", RUNNING, "lxc-attach -P {P} -n {N} --clear-env -- env", unordered=True),
+    S("attach-keep-var", RUNNING, "lxc-attach -P {P} -n {N} --clear-env --keep-var HOME -v A=b -- env", unordered=True),
+    S("attach-config-env", RUNNING, "lxc-attach -P {P} -n {N} --clear-env -- env", config="lxc.environment = X=y\n", unordered=True),
+    S("attach-ids", RUNNING, "lxc-attach -P {P} -n {N} -u 1000 -g 1000 -- id"),
+    S("attach-root-ids", RUNNING, "lxc-attach -P {P} -n {N} -- id"),
+    S("attach-uts-only", RUNNING, "lxc-attach -P {P} -n {N} -s UTSNAME -- /bin/hostname"),
+    S("attach-bad-namespace", RUNNING, "lxc-attach -P {P} -n {N} -s NOSUCH -- true"),
+    S("attach-capabilities", RUNNING, "lxc-attach -P {P} -n {N} -- grep Cap /proc/self/status", config="lxc.cap.drop = sys_module mac_admin\n"),
+    S("attach-elevated", RUNNING, "lxc-attach -P {P} -n {N} -e -- grep CapBnd /proc/self/status", config="lxc.cap.drop = sys_module\n"),
+    S("attach-cgroup", RUNNING, "lxc-attach -P {P} -n {N} -- cat /proc/self/cgroup"),
+    S("attach-signals", RUNNING, "lxc-attach -P {P} -n {N} -- grep Sig /proc/self/status", numbers=False),
+    S("attach-stopped", STOPPED, "lxc-attach -P {P} -n {N} -- true"),
+    S("attach-undefined", ABSENT, "lxc-attach -P {P} -n nosuch -- true"),
+    # lxc-execute
+    S("execute-status", STOPPED, "lxc-execute -P {P} -n {N} -- /bin/sh -c 'exit 7'"),
+    S("execute-signal", STOPPED, "lxc-execute -P {P} -n {N} -- /bin/sh -c 'kill -9 $$'"),
+    S("execute-not-found", STOPPED, "lxc-execute -P {P} -n {N} -- /nosuch", stderr=False),
+    S("execute-output", STOPPED, "lxc-execute -P {P} -n {N} -- /bin/echo hello"),
+    S("execute-no-command", STOPPED, "lxc-execute -P {P} -n {N}"),
+    # lxc-create, lxc-destroy
+    S("create-none", ABSENT, "lxc-create -P {P} -n new -t none", "lxc-ls -P {P}"),
+    S("create-exists", STOPPED, "lxc-create -P {P} -n {N} -t none", words=("already exists",)),
+    S("create-no-template", ABSENT, "lxc-create -P {P} -n new", stderr=False),
+    S("create-missing-template", ABSENT, "lxc-create -P {P} -n new -t nosuch"),
+    S("create-no-name", ABSENT, "lxc-create -P {P} -t none"),
+    S("create-bad-config", ABSENT, "lxc-create -P {P} -n new -t none -f /nosuch/config"),
+    S("destroy", STOPPED, "lxc-destroy -P {P} -n {N}", "lxc-ls -P {P}"),
+    S("destroy-undefined", ABSENT, "lxc-destroy -P {P} -n nosuch", words=("is not defined",)),
+    S("destroy-running", RUNNING, "lxc-destroy -P {P} -n {N}", words=("is running",)),
+    S("destroy-running-force", RUNNING, "lxc-destroy -P {P} -n {N} -f", "lxc-ls -P {P}"),
+    # lxc-config, lxc-console, lxc-monitor
+    S("config-list", ABSENT, "lxc-config -l"),
+    S("config-lxcpath", ABSENT, "lxc-config lxc.lxcpath"),
+    S("config-unknown", ABSENT, "lxc-config lxc.nosuch", stderr=False),
+    S("config-nothing", ABSENT, "lxc-config", stderr=False),
+    S("console-stopped", STOPPED, "lxc-console -P {P} -n {N}", words=("is not running",)),
+    S("console-undefined", ABSENT, "lxc-console -P {P} -n nosuch"),
+    S("console-bad-tty", RUNNING, "lxc-console -P {P} -n {N} -t 99"),
+    S("monitor-quit-none", ABSENT, "lxc-monitor -P {P} -Q"),
+    # The common layer
+    *[S(f"{tool}-version", ABSENT, f"lxc-{tool} --version") for tool in ("start", "attach", "ls")],
+    *[S(f"{tool}-help-status", ABSENT, f"lxc-{tool} --help") for tool in ("start", "attach", "info", "ls", "stop", "create")],
+    *[S(f"{tool}-bogus-option", ABSENT, f"lxc-{tool} -n x --bogus", words=("unrecognized option '--bogus'",))
+      for tool in ("start", "attach", "info", "ls", "stop", "wait", "freeze", "console", "execute", "create", "destroy", "monitor")],
+    S("missing-argument", ABSENT, "lxc-start -n", words=("option requires an argument -- 'n'",)),
+    S("ambiguous-option", ABSENT, "lxc-start -n x --l", words=("is ambiguous",)),
+    S("two-lxcpaths", ABSENT, "lxc-start -P {P} -P {P} -n x"),
+    S("positional-name", STOPPED, "lxc-info -P {P} {N} -s"),
+]
