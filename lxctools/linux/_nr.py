@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""System call numbers of the calls that the C library may lack.
+
+Since Linux 5.1 new calls have one number on every architecture except alpha (arch/*/entry/syscalls); older ones are listed
+for the machines that Debian's lxc supports.
+"""
+
+from __future__ import annotations
+
+import os
+
+OPEN_TREE = 428
+MOVE_MOUNT = 429
+FSOPEN = 430
+FSCONFIG = 431
+FSMOUNT = 432
+PIDFD_OPEN = 434
+CLONE3 = 435
+OPENAT2 = 437
+PIDFD_GETFD = 438
+MOUNT_SETATTR = 442
+
+_OLDER = {
+    # machine: (bpf, seccomp, keyctl)
+    "x86_64": (321, 317, 250),
+    "aarch64": (280, 277, 219),
+    "riscv64": (280, 277, 219),
+    "loongarch64": (280, 277, 219),
+    "ppc64le": (361, 358, 271),
+    "s390x": (351, 348, 280),
+    "armv7l": (386, 383, 311),
+    "i686": (357, 354, 288),
+}
+BPF, SECCOMP, KEYCTL = _OLDER.get(os.uname().machine, (-1, -1, -1))

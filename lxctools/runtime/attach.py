@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""lxc-attach, the side that stays outside.
+
+    lxc-attach ── spawn (sealed) ──> entrant ── clone3(CLONE_PARENT) ──> the program, our child
+      asks the monitor and /proc,      joins the namespaces, exits
+      moves the entrant into the
+      container's cgroups, then
+      sends it the plan
+
+The entrant's interpreter starts while this side collects what it needs. What happens inside is in entrant.py.
+"""
+
+from __future__ import annotations
+
+import _signal
+import os
+
+from .. import log, namespaces, paths
+from ..config.conf import Config
+from ..confine import lsm, seccomp
+from ..errors import LxcError, NotRunning, TimedOut, describe
+from ..linux import caps, proc, tty
+from ..protocol import client
+from ..terminal import proxy
+from . import environment, seal
+from .limits import apply_to
+from .sync import Channel, PeerGone, pair
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
+
+# What the entrant says and hears (the same channel class as a start, other words).
+PLAN = "PLAN"
+PID = "PID"
+LABEL = "LABEL"
+LISTENER = "LISTENER"
+FAILED = "FAILED"
+
+_ENTRANT = (
+    "import sys; sys.path.insert(0, {root!r}); sys.dont_write_bytecode = True; "
+    "from lxctools.runtime.entrant import main; main({fd})"
+)
+
+
+class AttachOptions:
+    """What lxc-attach's options say. Fields keep their defaults unless set."""
+
+    __slots__ = (
+        "arch",
+        "argv",
+        "clear_env",
+        "context",
+        "cwd",
+        "elevate_cap",
+        "elevate_cgroup",
+        "elevate_lsm",
+        "gid",
+        "groups",
+        "keep_vars",
+        "namespaces",
+        "pty_log",
+        "rcfile",
+        "remount",
+        "set_vars",
+        "stdio",
+        "uid",
+    )
+
+    def __init__(self) -> None:
+        self.argv: list[str] = []  # empty: the user's shell
+        self.namespaces = 0  # CLONE_* bits; 0: all of the container's
+        self.elevate_cgroup = False
+        self.elevate_cap = False
+        self.elevate_lsm = False
+        self.clear_env = False
+        self.keep_vars: list[str] = []
+        self.set_vars: list[str] = []
+        self.uid: int | None = None
+        self.gid: int | None = None
+        self.groups: list[int] = []
+        self.arch = ""  # a name of lxc.arch
+        self.remount = False
+        self.context = ""
+        self.rcfile = ""
+        self.pty_log = ""
+        self.cwd = ""
+        self.stdio: tuple[int, int, int] = (0, 1, 2)
+
+
+class _Target:
+    """What the host's /proc says about the container's init; read through one descriptor of /proc/PID."""
+
+    __slots__ = ("bounding", "fd", "gid", "has_user_map", "label", "pid", "uid")
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.fd = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        status = proc.status(pid, dir_fd=self.fd)
+        self.bounding = int(status["CapBnd"], 16)
+        self.uid = int(status["Uid"].split()[0])
+        self.gid = int(status["Gid"].split()[0])
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+    def foreign(self, flags: int) -> int:
+        """Those of flags whose namespace is not the one we are in ourselves."""
+        result = 0
+        for row in namespaces.NAMESPACES:
+            if flags & row.flag:
+                theirs = os.stat(f"ns/{row.proc}", dir_fd=self.fd)
+                ours = os.stat(f"/proc/self/ns/{row.proc}")
+                if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
+                    result |= row.flag
+        return result
+
+    def first_ids(self) -> tuple[int, int]:
+        """The ids to become in the container's user namespace: 0 where mapped, else those of init."""
+        return self._inside("uid_map", self.uid), self._inside("gid_map", self.gid)
+
+    def _inside(self, which: str, host_id: int) -> int:
+        fd = os.open(which, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.fd)
+        with os.fdopen(fd) as file:
+            rows = [[int(word) for word in line.split()] for line in file]
+        if any(inside == 0 for inside, _outside, _count in rows):
+            return 0
+        for inside, outside, count in rows:
+            if outside <= host_id < outside + count:
+                return inside + host_id - outside
+        return 0
+
+
+class _Entrant:
+    """The sealed interpreter; killed and reaped unless it has done its work."""
+
+    __slots__ = ("channel", "pid")
+
+    def __init__(self) -> None:
+        self.channel, theirs = pair()
+        package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        code = _ENTRANT.format(root=os.path.dirname(package), fd=theirs.fileno())
+        try:
+            self.pid = seal.spawn_sealed(["-I", "-S", "-c", code], [theirs.fileno()])
+        finally:
+            theirs.close()
+
+    def close(self) -> None:
+        """End it if it still runs, and collect its status."""
+        self.channel.close()
+        if self.pid:
+            try:
+                os.kill(self.pid, _signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            self.reap()
+
+    def reap(self) -> None:
+        """Wait for it."""
+        pid, self.pid = self.pid, 0
+        if pid:
+            os.waitpid(pid, 0)
+
+
+def attach(name: str, lxcpath: str, options: AttachOptions) -> int:
+    """Run a program in a running container and return the exit status for the shell: its own, or 128 + signal.
+
+    126 and 127 when it cannot be executed or is not found. Raises NotRunning, Denied, TimedOut, LxcError.
+    """
+    pid = client.init_pid(name, lxcpath)
+    if not pid:
+        raise NotRunning(
+            f'failed to get the init pid: container "{name}" is not running', remedy=f"lxc-start -n {name} first"
+        )
+    try:
+        entrant = _Entrant()
+    except OSError as error:
+        raise LxcError(f"cannot make a protected interpreter to enter the container: {describe(error)}") from error
+    try:
+        return _attach(name, lxcpath, pid, options, entrant)
+    finally:
+        entrant.close()
+
+
+def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: _Entrant) -> int:
+    pidfd = client.init_pidfd(name, lxcpath)
+    target = _Target(pid)
+    opened: list[int] = [fd for fd in (pidfd,) if fd is not None]
+    terminal: proxy.Proxy | None = None
+    try:
+        if pidfd is None:  # a monitor without pidfds
+            pidfd = os.pidfd_open(pid)
+            opened.append(pidfd)
+        conf = _config_on_disk(name, lxcpath, options)
+        flags = target.foreign(options.namespaces or (client.clone_flags(name, lxcpath) or 0))
+        if not options.elevate_cgroup:
+            _enter_cgroups(name, lxcpath, entrant.pid)
+        apply_to(entrant.pid, conf)
+        on_terminal = [os.isatty(fd) for fd in options.stdio]
+        peer = -1
+        if any(on_terminal):
+            master, peer = _open_pty(name, lxcpath)
+            opened.append(peer)
+            terminal = proxy.Proxy(master, stdin=options.stdio[0], stdout=_first_terminal(options, on_terminal), log_path=options.pty_log)
+        plan, policy_listener = _plan(name, lxcpath, conf, options, target, flags, on_terminal)
+        fds = [pidfd, *options.stdio]
+        if peer >= 0:
+            fds.append(peer)
+        entrant.channel.send(PLAN, plan, fds)
+        return _watch(name, lxcpath, entrant, target, plan, terminal, policy_listener)
+    finally:
+        if terminal is not None:
+            terminal.close()
+        target.close()
+        for fd in opened:
+            os.close(fd)
+
+
+def _first_terminal(options: AttachOptions, on_terminal: Sequence[bool]) -> int:
+    """Where the pty's output goes: the caller's stdout, or the first of its streams that is a terminal."""
+    for index in (1, 2, 0):
+        if on_terminal[index]:
+            return options.stdio[index]
+    return options.stdio[1]
+
+
+def _config_on_disk(name: str, lxcpath: str, options: AttachOptions) -> Config:
+    """The configuration for environment, rlimits and lxc.proc: --rcfile, else the container's file, else empty."""
+    path = options.rcfile or f"{lxcpath}/{name}/config"
+    if options.rcfile or os.path.exists(path):
+        return Config.read(path)
+    return Config()
+
+
+def _enter_cgroups(name: str, lxcpath: str, pid: int) -> None:
+    """Put the entrant, and so what it starts, into the container's cgroup of every hierarchy.
+
+    Unified: into the leaf .lxc (a cgroup with controllers enabled for its children may hold no process itself).
+    """
+    context = client.cgroup_ctx(name, lxcpath)
+    if context is None:
+        return  # the monitor has no writable hierarchy: nothing to join
+    _layout, _utilities, fds = context
+    try:
+        for fd in fds:
+            _enter_cgroup(fd, str(pid).encode())
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def _enter_cgroup(folder: int, pid: bytes) -> None:
+    unified = _exists("cgroup.controllers", folder)
+    candidates = [".lxc", "", *(f".lxc-{n}" for n in range(1, 1000))] if unified else [""]
+    last: OSError | None = None
+    for leaf in candidates:
+        try:
+            if leaf:
+                try:
+                    os.mkdir(leaf, 0o755, dir_fd=folder)
+                except FileExistsError:
+                    pass
+            fd = os.open(f"{leaf}/cgroup.procs" if leaf else "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                os.write(fd, pid)
+            finally:
+                os.close(fd)
+            return
+        except OSError as error:
+            last = error
+            if leaf != ".lxc" and error.errno != _EBUSY:
+                break
+    raise LxcError(f"cannot move into the container's cgroup: {describe(last) if last else 'no cgroup left'}")
+
+
+def _exists(entry: str, folder: int) -> bool:
+    return os.access(entry, os.F_OK, dir_fd=folder)
+
+
+def _open_pty(name: str, lxcpath: str) -> tuple[int, int]:
+    """A pty pair of the container's devpts, or of the host's when it has none."""
+    devpts = client.devpts_fd(name, lxcpath)
+    if devpts is None:
+        return tty.openpty()
+    try:
+        return tty.openpty(devpts)
+    finally:
+        os.close(devpts)
+
+
+def _plan(
+    name: str,
+    lxcpath: str,
+    conf: Config,
+    options: AttachOptions,
+    target: _Target,
+    flags: int,
+    on_terminal: Sequence[bool],
+) -> dict[str, object]:
+    """Everything the entrant needs, as plain data."""
+    personality = caps_arch(options.arch or (client.config_item(name, lxcpath, "lxc.arch") or ""))
+    caller = environment.callers_environment()
+    variables = environment.of_attached(
+        caller,
+        keep=not options.clear_env,
+        keep_vars=options.keep_vars,
+        entries=conf["lxc.environment"],
+        set_vars=options.set_vars,
+    )
+    in_userns = bool(flags & namespaces.by_name("user").flag)
+    uid, gid = target.first_ids() if in_userns else (None, None)
+    label = None
+    program = None
+    if not options.elevate_lsm:
+        label = lsm.label_for_attach(target.fd, options.context)
+        profile = client.config_item(name, lxcpath, "lxc.seccomp.profile")
+        if profile:
+            policy = Config()
+            policy.set("lxc.seccomp.profile", profile)
+            program = seccomp.compile_for(policy)
+    return {
+        "flags": flags,
+        "cwd": options.cwd or os.getcwd(),
+        "remount": options.remount,
+        "personality": personality,
+        "drop": [] if options.elevate_cap else caps.missing(target.bounding),
+        "environment": variables,
+        "argv": options.argv,
+        "userns": in_userns,
+        "first_ids": (uid, gid),
+        "groups": options.groups,
+        "uid": options.uid,
+        "gid": options.gid,
+        "label": label,
+        "no_new_privs": client.config_item(name, lxcpath, "lxc.no_new_privs") == "1",
+        "seccomp": program,
+        "on_terminal": list(on_terminal),
+    }

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The forks of `lxc-start -d`, and how the result reaches the command.
+
+    command ── fork ──> middle ── fork ──> monitor
+       |                  exits               own session, /, /dev/null, only its own descriptors
+       └── waits for one record: RUNNING, or the reason why not
+
+The command prints the *reason*; end of file means that the monitor died without a word.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import marshal
+import os
+
+from .. import log
+from ..errors import LxcError, describe
+from ..linux import prctl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_FIRST_LISTEN_FD = 3
+
+
+class Report:
+    """The monitor's end: tells the waiting command exactly once how the start ended."""
+
+    __slots__ = ("_sock",)
+
+    def __init__(self, sock: _socket.socket | None = None) -> None:
+        self._sock = sock
+
+    def fileno(self) -> int:
+        """The descriptor, or -1 once told."""
+        return self._sock.fileno() if self._sock else -1
+
+    def running(self) -> None:
+        """The container runs."""
+        self._tell(None)
+
+    def failed(self, error: BaseException) -> None:
+        """The start failed for this reason."""
+        remedy = error.remedy if isinstance(error, LxcError) else ""
+        code = error.exit_code if isinstance(error, LxcError) else 1
+        text = error.message if isinstance(error, LxcError) else describe(error)
+        self._tell((text, remedy, code))
+
+    def _tell(self, payload: object) -> None:
+        sock, self._sock = self._sock, None
+        if sock is None:
+            return
+        try:
+            sock.send(marshal.dumps(payload), _socket.MSG_NOSIGNAL)
+        except OSError:
+            pass  # the command is gone; the container does not depend on it
+        sock.close()
+
+
+def daemonize(title: str, keep: Iterable[int], body: Callable[[Report, int], int]) -> None:
+    """Run body(report, command's pid) in a daemon with this process title; return when it reports success.
+
+    keep: descriptors that the daemon needs besides the log file and the LISTEN_FDS range.
+    Raises LxcError with the monitor's reason otherwise. Never returns in the daemon.
+    """
+    kept = frozenset(keep)
+    command = os.getpid()
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    middle = os.fork()
+    if middle == 0:
+        ours.close()
+        try:
+            prctl.set_title(title)
+            monitor = os.fork()
+            if monitor:
+                theirs.send(marshal.dumps(monitor))
+        except BaseException:
+            os._exit(1)
+        if monitor:
+            os._exit(0)
+        _run(theirs, kept, command, body)
+    theirs.close()
+    os.waitpid(middle, 0)
+    _wait(ours)
+
+
+def _run(
+    sock: _socket.socket, keep: frozenset[int], command: int, body: Callable[[Report, int], int]
+) -> None:
+    """The daemon: leave the caller's session and descriptors, run body, never return."""
+    report = Report(sock)
+    status = 1
+    try:
+        os.setsid()
+        os.chdir("/")
+        _close_inherited(keep | {sock.fileno(), log.file_fd()})
+        _stdio_to_null()
+        log.to_stderr(False)
+        status = body(report, command)
+    except BaseException as error:
+        report.failed(error)
+    finally:
+        os._exit(status)
+
+
+def listen_fds() -> range:
+    """The descriptors of socket activation (sd_listen_fds(3)), which a daemon keeps and init inherits."""
+    try:
+        count = int(os.environ.get("LISTEN_FDS", "0"))
+    except ValueError:
+        count = 0
+    return range(_FIRST_LISTEN_FD, _FIRST_LISTEN_FD + max(0, min(count, 1024)))
+
+
+def _close_inherited(keep: frozenset[int]) -> None:
+    wanted = keep | set(listen_fds()) | {0, 1, 2}
+    for entry in os.listdir("/proc/self/fd"):
+        fd = int(entry)
+        if fd not in wanted:
+            try:
+                os.close(fd)
+            except OSError:
+                pass  # the descriptor of the listing itself
+
+
+def _stdio_to_null() -> None:
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(null)
+
+
+def _wait(sock: _socket.socket) -> None:
+    """The command's side: first the monitor's pid, then its word. A signal to the command cancels the start."""
+    try:
+        first = sock.recv(64)
+        monitor = marshal.loads(first) if first else 0
+        try:
+            word = sock.recv(65536)
+        except BaseException:
+            # Interrupted: what is half started must not stay. The monitor passes this SIGTERM on to a running init
+            # only when it did not come from us, so a start that has just succeeded is stopped by nobody by chance.
+            if monitor:
+                try:
+                    os.kill(monitor, _signal.SIGTERM)
+                    sock.recv(65536)
+                except OSError:
+                    pass
+            raise
+    finally:
+        sock.close()
+    if not word:
+        raise LxcError(
+            "the monitor died before the container was running",
+            remedy="start again with -l DEBUG -o FILE and look for the last line of the monitor",
+        )
+    payload = marshal.loads(word)
+    if payload is not None:
+        text, remedy, code = payload
+        raise LxcError(text, remedy=remedy, exit_code=code)

@@ -1,0 +1,399 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""lxc-start, the monitor's side: from the command to RUNNING, stage by stage, and the loop over reboots.
+
+start() is called by the command; run_monitor() is the life of a monitor; _boot() is the sequence of one boot, and
+its counterpart in the container is child.run_child(). The messages between the two are drawn in sync.py.
+"""
+
+from __future__ import annotations
+
+import _signal
+import os
+import select
+
+from .. import files, locks, log, namespaces, paths, states
+from ..cgroup import hierarchy
+from ..cgroup.session import ContainerCgroups
+from ..config.net import Net
+from ..confine import lsm, seccomp
+from ..errors import AlreadyRunning, LxcError, describe
+from ..hooks.run import run_hooks, run_script
+from ..idmap import apply as idmap_apply
+from ..linux import prctl, sched, signals
+from ..mounts import idmapped, rootfs
+from ..network import iface
+from ..protocol import monitor as broadcast
+from ..protocol import server as command_server
+from ..storage import backend as storage_backend
+from ..terminal.console import Console, TtySlots
+from . import child, daemon, end, handlers, limits, monitor, seal, spaces
+from .instance import REBOOT, STOP, Instance, Request
+from .sync import EXEC, GO, IDMAP, MOUNT, READY, Channel, PeerGone, pair
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..config.conf import Config
+
+DEFAULT_INIT = "/sbin/init"
+_CANCELLING = frozenset((_signal.SIGTERM, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGHUP))
+
+
+def start(
+    name: str,
+    lxcpath: str,
+    conf: Config,
+    *,
+    argv: Sequence[str] = (),
+    foreground: bool = False,
+    execute: bool = False,
+    pidfile: str = "",
+    close_fds: bool = False,
+    destroy: Callable[[], None] | None = None,
+) -> int:
+    """Start a container.
+
+    argv: the program to run instead of lxc.init.cmd; execute: run it under our own init (lxc-execute).
+    pidfile: gets the monitor's pid. close_fds: in the foreground close what was inherited above descriptor 2; a daemon
+    always does. destroy: removes the container after its end, for lxc.ephemeral.
+    A daemon: returns 0 once the container is RUNNING. Foreground: returns when it has ended, with 0, or for
+    execute the program's status. Raises LxcError with the first real reason, AlreadyRunning.
+    """
+    _refuse_half_created(name, lxcpath)
+    request = Request(
+        name,
+        lxcpath,
+        conf,
+        argv=argv,
+        execute=execute,
+        foreground=foreground,
+        pidfile=os.path.abspath(pidfile) if pidfile else "",
+        destroy=destroy,
+    )
+    _preload(conf)
+    command_socket = command_server.bind(name, lxcpath)
+    try:
+        if foreground:
+            if close_fds:
+                daemon.close_inherited({command_socket.fileno(), log.file_fd()})
+            else:
+                daemon.hide_inherited()
+            return run_monitor(request, command_socket, daemon.Report())
+
+        def body(report: daemon.Report, command: int) -> int:
+            request.command_pid = command
+            return run_monitor(request, command_socket, report)
+
+        daemon.daemonize(f"[lxc monitor] {lxcpath} {name}", [command_socket.fileno()], body)
+        return 0
+    finally:
+        command_socket.close()
+
+
+def _refuse_half_created(name: str, lxcpath: str) -> None:
+    found = locks.partial_state(lxcpath, name)
+    if found == "ongoing":
+        raise LxcError(f'cannot start "{name}": Ongoing container creation detected', remedy="wait for lxc-create to end")
+    if found == "abandoned":
+        raise LxcError(
+            f'cannot start "{name}": its creation was interrupted and it is incomplete',
+            remedy=f"lxc-destroy -n {name}, then lxc-create it again",
+        )
+
+
+def _preload(conf: Config) -> None:
+    """Import what this container's start, end and reboots need, before the first fork.
+
+    After it no module may be loaded: the package may be upgraded while the monitor lives, and the child is about to enter
+    a root that is not ours.
+    """
+    iface.load({net.type for net in conf.nets})
+    if conf["lxc.rootfs.path"]:
+        storage_backend.for_config(conf)
+
+
+def run_monitor(request: Request, command_socket: command_server.ListeningSocket, report: daemon.Report) -> int:
+    """The whole life of a monitor; returns its exit status."""
+    run = Instance(request, command_socket, report)
+    run.server = command_server.Server(command_socket, handlers.table(run))
+    run.old_mask = signals.block_all_but(monitor.NOT_BLOCKED)
+    run.signal_fd = signals.signalfd(signals.all_but(monitor.NOT_BLOCKED - ({_signal.SIGWINCH} if request.foreground else set())))
+    if request.pidfile:
+        _write_pidfile(request.pidfile)
+    try:
+        if request.conf["lxc.monitor.unshare"]:
+            rootfs.unshare_monitor()
+        while True:
+            try:
+                _boot(run)
+            except (LxcError, OSError, PeerGone) as error:
+                _abort(run, error)
+                return 1
+            wait_status = monitor.watch(run)
+            run.exit_status = wait_status
+            broadcast.publish_exit(run.lxcpath, run.name, wait_status)
+            if end.wind_up(run, end.target_of(wait_status)) == STOP:
+                break
+            run.reboots += 1
+    finally:
+        if request.pidfile:
+            files.unlink_quietly(request.pidfile)
+        signals.restore(run.old_mask)
+        run.close_fd("signal_fd")
+    return _exit_code(run.exit_status) if request.execute else 0
+
+
+def _exit_code(wait_status: int) -> int:
+    code = os.waitstatus_to_exitcode(wait_status)
+    return code if code >= 0 else 128 - code
+
+
+def _write_pidfile(path: str) -> None:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LxcError(f"cannot write the pid file {path}: {describe(error)}") from error
+    os.write(fd, str(os.getpid()).encode())
+    os.close(fd)
+
+
+def _abort(run: Instance, error: BaseException) -> None:
+    """A start that failed: tell the clients, end what runs, give everything back, then tell the command why."""
+    if isinstance(error, PeerGone):
+        error = LxcError(_why_child_died(run))
+    for state in [states.ABORTING] * (2 if run.init_pid else 1):
+        run.announce(state)
+    end.kill_init(run)
+    if run.channel is not None:
+        run.channel.close()
+        run.channel = None
+    end.wind_up(run, STOP)
+    if run.request.foreground:
+        raise error
+    # Only now: when the command returns, nothing is left.
+    log.error(f"start failed: {describe(error)}")
+    run.report.failed(error)
+
+
+def _why_child_died(run: Instance) -> str:
+    if run.init_pid <= 0:
+        return "the container's first process could not be made"
+    end.kill_init(run)
+    code = os.waitstatus_to_exitcode(run.exit_status)
+    how = f"exited with status {code}" if code >= 0 else f"was killed by signal {-code}"
+    return f"the container's first process {how} before init was executed"
+
+
+def _boot(run: Instance) -> None:
+    """One boot: everything between STARTING and RUNNING. What it makes, end.wind_up() gives back."""
+    conf = run.conf
+    run.stopping_for = STOP
+    lsm_plan = lsm.prepare(conf)
+    run.announce(states.STARTING)
+    _hooks(run, "pre-start")
+    _host_console(run)
+    policy = seccomp.compile_for(conf)  # a bad policy fails here, before anything exists
+    host = hierarchy.detect(relative=bool(conf["lxc.cgroup.relative"]))
+    run.cgroups = ContainerCgroups(conf, run.name, host)
+    run.cgroups.cleanup_stale()
+    run.cgroups.create_monitor()
+    run.cgroups.enter_monitor(os.getpid())
+    shared = spaces.open_shared(conf, run.lxcpath)
+    flags = spaces.to_create(conf)
+    run.pin_fd = rootfs.pin(conf)
+    iface.resolve_auto_gateways(conf.nets)
+    run.cgroups.create_payload()
+    _clone(run, flags, shared, policy, lsm_plan)
+    run.namespace_fds = spaces.keep(run.init_pid, run.clone_flags)
+    if conf["lxc.sched.core"]:
+        sched.core_sched_create(run.init_pid, sched.PIDTYPE_TGID)
+    maps = conf["lxc.idmap"]
+    if maps and "user" not in conf["lxc.namespace.share"]:
+        idmap_apply.write_maps(run.init_pid, maps)
+    run.cgroups.setup_limits()
+    run.cgroups.enter_payload(run.init_pid)
+    if maps:
+        run.cgroups.chown_payload(maps)
+    run.hooks.export("LXC_PID", str(run.init_pid))
+    if run.clone_flags & sched.CLONE_NEWNET:
+        _create_network(run)
+    limits.apply_to(run.init_pid, conf)
+    assert run.channel is not None
+    run.channel.send(GO, [net.runtime for net in conf.nets])
+    ready, fds = _until_ready(run)
+    _take(run, ready, fds)
+    run.cgroups.setup_device_limits()
+    _hooks(run, "start-host")
+    run.channel.send(EXEC)
+    _until_executed(run)
+    if run.console is not None:
+        run.console.attach_peer(conf["lxc.console.path"], foreground=run.request.foreground)
+    run.announce(states.RUNNING)
+    run.report.running()
+
+
+def _hooks(run: Instance, hook: str) -> None:
+    """Hooks of the start can be interrupted: a signal to the monitor cancels the start, a hanging hook included."""
+    if run.conf[f"lxc.hook.{hook}"]:
+        with signals.interruptible(_CANCELLING):
+            run_hooks(run.hooks, hook)
+    _cancelled(run)
+
+
+def _cancelled(run: Instance) -> None:
+    """Raise when a signal that cancels a start has arrived."""
+    for number, _sender in signals.read(run.signal_fd, only=_CANCELLING):
+        raise LxcError(f"the start was cancelled by signal {number}", exit_code=1)
+
+
+def _host_console(run: Instance) -> None:
+    """The console pty, unless the container's own devpts provides it."""
+    conf = run.conf
+    if conf["lxc.console.path"] == "none":
+        return
+    run.console = Console(conf)
+    if conf["lxc.pty.max"] <= 1:
+        run.console.open_host_pty()
+
+
+def _clone(
+    run: Instance, flags: int, shared: list[tuple[str, int, int]], policy: seccomp.Program | None, lsm_plan: lsm.Plan
+) -> None:
+    """Make the process that becomes init, in its namespaces; sets run.init_pid, init_pidfd and channel."""
+    ours, theirs = pair()
+    run.channel = ours
+    assert run.cgroups is not None
+    into = run.cgroups.clone_fd()
+    # Only the unified hierarchy can be entered by clone3 itself; elsewhere the cgroup namespace must be made after
+    # the process was moved, so init does that.
+    at_clone = flags if into >= 0 and not run.cgroups.has_v1 else flags & ~sched.CLONE_NEWCGROUP
+    at_clone &= ~sched.CLONE_NEWTIME  # its offsets must be written before it is entered
+    later = flags & ~at_clone
+    arguments = child.Arguments(run, theirs, later, policy, lsm_plan)
+    try:
+        if shared:
+            pid = _clone_beside(at_clone, shared, into, arguments)
+            run.init_pid = pid
+            run.init_pidfd = os.pidfd_open(pid)
+        else:
+            pid, pidfd = sched.clone3(at_clone | sched.CLONE_PIDFD, cgroup_fd=into)
+            if pid == 0:
+                child.run_child(arguments)
+            run.init_pid = pid
+            run.init_pidfd = pidfd
+    except OSError as error:
+        raise LxcError(f"cannot make the container's namespaces: {describe(error)}") from error
+    finally:
+        theirs.close()
+        for _name, _flag, fd in shared:
+            os.close(fd)
+    run.clone_flags = at_clone
+    run.created_namespaces = flags
+
+
+def _clone_beside(
+    flags: int, shared: list[tuple[str, int, int]], into: int, arguments: child.Arguments
+) -> int:
+    """clone3 from a helper that has joined the shared namespaces; the child is ours (CLONE_PARENT). Returns its pid."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    helper = os.fork()
+    if helper == 0:
+        try:
+            for _name, flag, fd in shared:
+                sched.setns(fd, flag)
+            pid, _pidfd = sched.clone3(flags | sched.CLONE_PARENT, exit_signal=0, cgroup_fd=into)
+        except OSError as error:
+            os.write(writer, f"!{describe(error)}".encode("utf-8", "backslashreplace"))
+            os._exit(1)
+        if pid == 0:
+            child.run_child(arguments)
+        os.write(writer, str(pid).encode())
+        os._exit(0)
+    os.close(writer)
+    answer = os.read(reader, 4096).decode()
+    os.close(reader)
+    os.waitpid(helper, 0)
+    if not answer or answer.startswith("!"):
+        raise LxcError(f"cannot join the shared namespaces: {answer[1:] or 'the helper died'}")
+    return int(answer)
+
+
+def _create_network(run: Instance) -> None:
+    run.network_made = True
+
+    def script(net: Net, event: str, extra: list[str]) -> None:
+        with signals.interruptible(_CANCELLING):
+            run_script(run.hooks, net, event, extra)
+
+    iface.create_all(run.conf.nets, run.init_pid, script, reboot=run.reboots > 0)
+    _cancelled(run)
+
+
+def _wait(run: Instance) -> None:
+    """Until the child has said something or has died, or the start is cancelled."""
+    assert run.channel is not None
+    poller = select.poll()
+    poller.register(run.channel.fileno(), select.POLLIN)
+    poller.register(run.signal_fd, select.POLLIN)
+    while True:
+        for fd, _events in poller.poll():
+            if fd == run.channel.fileno():
+                return
+            _cancelled(run)
+
+
+def _until_ready(run: Instance) -> tuple[dict[str, object], list[int]]:
+    """Serve the child's requests until it is READY: (what it tells, descriptors)."""
+    channel = run.channel
+    assert channel is not None
+    while True:
+        _wait(run)
+        kind, payload, fds = channel.receive(READY, IDMAP)
+        if kind == READY:
+            assert isinstance(payload, dict)
+            return payload, fds
+        assert isinstance(payload, tuple)
+        mount_fd = idmapped.open_mount(payload, run.namespace_fds.get("user", -1))
+        channel.send(MOUNT, None, [mount_fd])
+        os.close(mount_fd)
+
+
+def _take(run: Instance, ready: dict[str, object], fds: list[int]) -> None:
+    """What the child made inside: devpts, ttys, console, seccomp listener, final names of the interfaces."""
+    waiting = list(fds)
+
+    def take(present: object) -> int:
+        return waiting.pop(0) if present else -1
+
+    run.devpts_fd = take(ready["devpts"])
+    run.seccomp_fd = take(ready["listener"])
+    console_master, console_slave = take(ready["console"]), take(ready["console"])
+    if console_master >= 0 and run.console is not None:
+        run.console.take_pty(console_master, console_slave)
+    count = ready["ttys"]
+    assert isinstance(count, int)
+    pairs = [(take(True), take(True)) for _ in range(count)]
+    run.ttys = TtySlots(pairs)
+    devices = ready["devices"]
+    assert isinstance(devices, list)
+    for net, runtime in zip(run.conf.nets, devices, strict=True):
+        net.runtime.update(runtime)
+    # Only now do the namespaces exist that init made itself.
+    missing = run.created_namespaces & ~run.clone_flags
+    run.namespace_fds.update(spaces.keep(run.init_pid, missing))
+    run.namespace_fds = {row.name: run.namespace_fds[row.name] for row in namespaces.NAMESPACES if row.name in run.namespace_fds}
+    run.clone_flags = run.created_namespaces
+
+
+def _until_executed(run: Instance) -> None:
+    """The channel's end of file after EXEC means that execve succeeded; a message is the reason why not."""
+    channel = run.channel
+    assert channel is not None
+    _wait(run)
+    try:
+        channel.receive()
+    except PeerGone:
+        pass
+    channel.close()
+    run.channel = None
