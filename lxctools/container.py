@@ -17,7 +17,7 @@ from .errors import LxcError, NotRunning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from .config.conf import Config
 
@@ -389,6 +389,46 @@ def show_template_help(template: str) -> None:
 
     pid = process.spawn([path, "-h"])
     os.waitpid(pid, 0)
+
+
+class Event:
+    """What lxc-monitord tells: a new state, or (is_exit) the wait status of a container's init."""
+
+    __slots__ = ("is_exit", "lxcpath", "name", "value")
+
+    def __init__(self, lxcpath: str, name: str, value: int, *, is_exit: bool) -> None:
+        self.lxcpath = lxcpath
+        self.name = name
+        self.value = value
+        self.is_exit = is_exit
+
+
+def watch(lxcpaths: Sequence[str]) -> Iterator[Event]:
+    """The events of all containers of these lxcpaths, as they happen. Raises LxcError when lxc-monitord ends."""
+    import select
+
+    from .protocol import commands, monitor
+
+    poller = select.poll()
+    subscriptions = {}
+    for lxcpath in lxcpaths:
+        subscription = monitor.subscribe(lxcpath)
+        subscriptions[subscription.fileno()] = subscription
+        poller.register(subscription, select.POLLIN)
+    while True:
+        for fd, _events in poller.poll():
+            subscription = subscriptions[fd]
+            for event in subscription.events():
+                if event.kind in (commands.MESSAGE_STATE, commands.MESSAGE_EXIT):
+                    is_exit = event.kind == commands.MESSAGE_EXIT
+                    yield Event(subscription.lxcpath, event.name, event.value, is_exit=is_exit)
+
+
+def quit_monitord(lxcpath: str) -> bool:
+    """Tell the lxc-monitord of a lxcpath to end; False when none runs."""
+    from .protocol import monitor
+
+    return monitor.quit_monitord(lxcpath)
 
 
 def preload_for_nesting() -> None:

@@ -114,11 +114,16 @@ def run(
         os.close(writer)
     try:
         output, status = _drain(pid, reader, timeout, argv[0])
+    except TimedOut:
+        raise
+    except BaseException:
+        # A signal that cancels what we are doing must not leave the program running.
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        raise
     finally:
         os.close(reader)
     result = Result(argv, os.waitstatus_to_exitcode(status), output)
-    if log.enabled(log.DEBUG) and output:
-        log.debug(f"{' '.join(argv)} produced output: {result.text().rstrip()}")
     if check and result.status != 0:
         raise LxcError(f"{' '.join(argv)} {result.why()}")
     return result

@@ -13,7 +13,7 @@ import os
 import sys
 
 from .. import __version__, log, paths
-from ..errors import LxcError, describe, os_path
+from ..errors import Denied, LxcError, describe, os_path
 from . import _options, _out
 
 TYPE_CHECKING = False
@@ -108,7 +108,13 @@ def _run(name: str, argv: list[str]) -> int:
         for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
             if _signal.getsignal(number) != _signal.SIG_IGN:
                 _signal.signal(number, _interrupt)
-    code: int = module.run(values)
+    try:
+        code: int = module.run(values)
+    except Denied as error:
+        raise Denied(
+            f"Insufficent privileges to control {_printable(values.name)}: {error.message}",
+            remedy="the user who started it may, and root",
+        ) from error
     return code
 
 

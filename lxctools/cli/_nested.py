@@ -48,7 +48,7 @@ def _children(query: Query, row: Row, lxcpath: str, depth: int, patience: Patien
     else:
         return []
     children = []
-    for name, path, level, fields in answer or ():
+    for name, path, level, fields in answer if isinstance(answer, list) else []:
         child = _rows.Row(name, lxcpath, level=level)
         child.path, child.fields = path, fields
         children.append(child)

@@ -11,8 +11,6 @@ from ._options import NONE, OPTIONAL, REQUIRED, BadValue, Command, Option, Value
 from ._values import MOST_UNSIGNED, unsigned
 
 _PRIVILEGES = ("CGROUP", "CAP", "LSM")
-# Spelled out in the manual, in upper case only; the kernel's names go in any case.
-_LONG_NAMES = {"MOUNT": "mnt", "NETWORK": "net", "UTSNAME": "uts"}
 
 
 def _elevate(values: Values, text: str | None) -> None:
@@ -37,11 +35,11 @@ def _choose_namespaces(values: Values, text: str) -> None:
 
 
 def _namespace_flag(word: str, text: str) -> int:
-    wanted = _LONG_NAMES.get(word, word.lower())
+    # The manual's spellings in upper case only, the kernel's in any case.
     for row in namespaces.NAMESPACES:
-        if wanted in (row.name, row.proc):
+        if word == row.attach or word.lower() in (row.name, row.proc):
             return row.flag
-    known = " ".join([*_LONG_NAMES, *(row.name for row in namespaces.NAMESPACES)])
+    known = " ".join(row.attach for row in namespaces.NAMESPACES)
     raise BadValue(f'-s "{text}": "{word}" is not a namespace: {known}')
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ..container import Container
-from ..errors import LxcError, describe
+from ..errors import Denied, LxcError, describe
 from ._options import Command, Values
 
 COMMAND = Command("freeze", "[-n] NAME [OPTIONS]", "Stop all processes of a running container until lxc-unfreeze.")
@@ -17,6 +17,8 @@ def run(values: Values) -> int:
         container.load_config(values.rcfile)
     try:
         container.freeze()
+    except Denied:
+        raise
     except (LxcError, OSError) as error:
         raise LxcError(f"Failed to freeze {container.lxcpath}:{container.name}: {describe(error)}") from error
     return 0

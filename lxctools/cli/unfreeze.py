@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ..container import Container
-from ..errors import LxcError, NotDefined, describe
+from ..errors import Denied, LxcError, NotDefined, describe
 from ._options import Command, Values
 
 COMMAND = Command("unfreeze", "[-n] NAME [OPTIONS]", "Let the processes of a frozen container go on.")
@@ -19,6 +19,8 @@ def run(values: Values) -> int:
         if not container.running and not container.defined:
             raise NotDefined(f"{container.name} is not defined", remedy="lxc-ls lists the containers")
         container.unfreeze()
+    except Denied:
+        raise
     except (LxcError, OSError) as error:
         raise LxcError(f"Failed to unfreeze {container.lxcpath}:{container.name}: {describe(error)}") from error
     return 0

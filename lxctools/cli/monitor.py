@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""lxc-monitor: print state changes as they happen."""
+
+from __future__ import annotations
+
+import os
+
+from .. import container as api
+from .. import states
+from ..errors import LxcError
+from . import _out
+from ._options import NONE, Command, Option, Values
+
+COMMAND = Command(
+    "monitor",
+    "[-n REGEX] [-P PATH]... [-Q]",
+    "Print every change of state of the containers whose whole name matches REGEX, until interrupted.",
+    (Option("Q", "quit", NONE, "quit", "tell the lxc-monitord of each -P to end, and print nothing"),),
+    named=False,
+    many_paths=True,
+)
+
+
+def run(values: Values) -> int:
+    """Runs until it is killed; 1 when the monitoring cannot begin or ends."""
+    if values.quit:
+        return _quit(values.lxcpaths)
+    pattern = values.name or ".*"
+    try:
+        matches = api.name_filter(pattern, whole=True)
+    except ValueError as error:
+        raise LxcError(f"Failed to compile the regex '{pattern}': {error}") from None
+    for event in api.watch(values.lxcpaths):
+        if matches(event.name):
+            _out.line(_line(event))
+            _out.flush()
+    return 1
+
+
+def _line(event: api.Event) -> str:
+    if event.is_exit:
+        # LXC behaviour: an init that died of a signal, as halt and reboot look like, counts as 0.
+        code = os.WEXITSTATUS(event.value) if os.WIFEXITED(event.value) else 0
+        return f"'{event.name}' exited with status [{code}]"
+    return f"'{event.name}' changed state to [{states.name(event.value)}]"
+
+
+def _quit(lxcpaths: list[str]) -> int:
+    missing = [path for path in lxcpaths if not api.quit_monitord(path)]
+    if missing:
+        raise LxcError(f"Unable to open monitor on path: {', '.join(missing)}", remedy="no lxc-monitord runs there")
+    return 0
