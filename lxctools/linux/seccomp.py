@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""libseccomp (seccomp_init(3) and its family), loaded when the first policy is compiled; and seccomp(2) itself.
+
+Compiling and loading are apart: the monitor compiles with the library and exports the program, the process that is
+already inside loads the bytes with one system call and no library.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from . import _nr
+from ._libc import syscall
+from .prctl import set_no_new_privs
+
+ACT_KILL = 0x00000000
+ACT_TRAP = 0x00030000
+ACT_ALLOW = 0x7FFF0000
+ACT_NOTIFY = 0x7FC00000
+CMP_NE, CMP_LT, CMP_LE, CMP_EQ, CMP_GE, CMP_GT, CMP_MASKED_EQ = range(1, 8)
+
+_ATTR_CTL_NNP = 3
+_ATTR_CTL_TSKIP = 5
+_SET_MODE_FILTER = 1
+_FLAG_NEW_LISTENER = 1 << 3
+NR_ERROR = -1
+
+
+def act_errno(number: int) -> int:
+    """SCMP_ACT_ERRNO(number)."""
+    return 0x00050000 | (number & 0xFFFF)
+
+
+class _Argument(ctypes.Structure):
+    _fields_ = [("arg", ctypes.c_uint), ("op", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64)]
+
+
+class Library:
+    """libseccomp.so.2. Raises OSError when it is not installed."""
+
+    __slots__ = ("_lib",)
+
+    def __init__(self) -> None:
+        lib = ctypes.CDLL("libseccomp.so.2", use_errno=True)
+        lib.seccomp_init.restype = ctypes.c_void_p
+        lib.seccomp_init.argtypes = [ctypes.c_uint32]
+        lib.seccomp_release.argtypes = [ctypes.c_void_p]
+        lib.seccomp_release.restype = None
+        lib.seccomp_arch_native.restype = ctypes.c_uint32
+        lib.seccomp_arch_native.argtypes = []
+        lib.seccomp_arch_resolve_name.restype = ctypes.c_uint32
+        lib.seccomp_arch_resolve_name.argtypes = [ctypes.c_char_p]
+        lib.seccomp_arch_add.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+        lib.seccomp_arch_remove.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+        lib.seccomp_attr_set.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32]
+        lib.seccomp_merge.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+        lib.seccomp_syscall_resolve_name_arch.argtypes = [ctypes.c_uint32, ctypes.c_char_p]
+        lib.seccomp_rule_add_exact_array.argtypes = [
+            ctypes.c_void_p,
+            ctypes.c_uint32,
+            ctypes.c_int,
+            ctypes.c_uint,
+            ctypes.c_void_p,
+        ]
+        lib.seccomp_export_bpf.argtypes = [ctypes.c_void_p, ctypes.c_int]
+        self._lib = lib
+
+    def native(self) -> int:
+        """The architecture token of this machine."""
+        return int(self._lib.seccomp_arch_native())
+
+    def arch(self, name: str) -> int:
+        """The token of an architecture's name; 0 for an unknown one."""
+        return int(self._lib.seccomp_arch_resolve_name(name.encode()))
+
+    def resolve(self, arch: int, name: str) -> int:
+        """The number of a call on an architecture; NR_ERROR when there is none of that name."""
+        return int(self._lib.seccomp_syscall_resolve_name_arch(arch, name.encode()))
+
+    def filter(self, default: int, arch: int) -> int:
+        """A new filter for one architecture. Raises OSError."""
+        context = self._lib.seccomp_init(default)
+        if not context:
+            raise OSError("seccomp_init failed")
+        self._lib.seccomp_attr_set(context, _ATTR_CTL_NNP, 0)
+        if arch != self.native():
+            self._check(self._lib.seccomp_arch_add(context, arch), "seccomp_arch_add")
+            self._check(self._lib.seccomp_arch_remove(context, self.native()), "seccomp_arch_remove")
+        return int(context)
+
+    def add(self, context: int, action: int, call: int, arguments: list[tuple[int, int, int, int]]) -> None:
+        """One rule; arguments: (index, CMP_*, a, b). Raises OSError."""
+        array = (_Argument * len(arguments))(*arguments)
+        pointer = ctypes.addressof(array) if arguments else None
+        self._check(
+            self._lib.seccomp_rule_add_exact_array(context, action, call, len(arguments), pointer),
+            "seccomp_rule_add_exact_array",
+        )
+
+    def merge(self, into: int, other: int) -> None:
+        """Add another architecture's filter; it is released with the first. Raises OSError."""
+        self._check(self._lib.seccomp_merge(into, other), "seccomp_merge")
+
+    def release(self, context: int) -> None:
+        """Free a filter."""
+        self._lib.seccomp_release(context)
+
+    def export(self, context: int) -> bytes:
+        """The program as instructions of classic BPF. Raises OSError."""
+        fd = os.memfd_create("seccomp", os.MFD_CLOEXEC)
+        try:
+            self._check(self._lib.seccomp_export_bpf(context, fd), "seccomp_export_bpf")
+            return os.pread(fd, os.fstat(fd).st_size, 0)
+        finally:
+            os.close(fd)
+
+    def _check(self, result: int, call: str) -> None:
+        if result < 0:
+            error = OSError(-result, os.strerror(-result))
+            error.add_note(call)
+            raise error
+
+
+def load_program(code: bytes, notify: bool, no_new_privs: bool = False) -> int:
+    """seccomp(2): confine this process; returns the listener's descriptor with notify, else -1. Raises OSError."""
+    if no_new_privs:
+        set_no_new_privs()
+    instructions = ctypes.create_string_buffer(code, len(code))
+    # struct sock_fprog: unsigned short length, pointer
+    program = ctypes.create_string_buffer(
+        (len(code) // 8).to_bytes(2, "little") + b"\0" * 6 + ctypes.addressof(instructions).to_bytes(8, "little"), 16
+    )
+    fd = syscall(
+        "seccomp(SECCOMP_SET_MODE_FILTER)",
+        _nr.SECCOMP,
+        _SET_MODE_FILTER,
+        _FLAG_NEW_LISTENER if notify else 0,
+        ctypes.c_void_p(ctypes.addressof(program)),
+    )
+    if not notify:
+        return -1
+    os.set_inheritable(fd, False)
+    return fd
