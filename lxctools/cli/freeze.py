@@ -16,6 +16,7 @@ def run(values: Values) -> int:
     if values.rcfile is not None:
         container.load_config(values.rcfile)
     try:
+        container.require_running()
         container.freeze()
     except Denied:
         raise

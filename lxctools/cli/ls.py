@@ -29,11 +29,11 @@ def _depth(text: str) -> int:
 COMMAND = Command(
     "ls",
     "[-1 | -f [-F COLUMN,...]] [--active] [--running] [--frozen] [--stopped] [--defined] [-g GROUP,...] [REGEX]",
-    "List the containers, or those that match all that is asked for.",
+    f"List the containers, or those that match all that is asked for.\nColumns: {' '.join(_rows.COLUMNS)}.",
     (
         Option("1", "line", NONE, "line", "one name a line, without padding"),
         Option("f", "fancy", NONE, "fancy", "a table"),
-        Option("F", "fancy-format", REQUIRED, "columns", "columns of the table, among " + " ".join(_rows.COLUMNS),
+        Option("F", "fancy-format", REQUIRED, "columns", "columns of the table, in any order",
                metavar="COLUMN,...", default=DEFAULT_COLUMNS),
         Option("", "active", NONE, "active", "those with a monitor"),
         Option("", "running", NONE, "running", "those that are not stopped"),

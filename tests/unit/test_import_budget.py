@@ -26,7 +26,7 @@ LINES = (
     "ls -1",
     "ls --running",
     "ls -f -F NAME,STATE,GROUPS,RAM",
-    "stop -k run",
+    "stop -k -W run",
     "stop -W run",
     "wait -s RUNNING run",
     "freeze frozen",

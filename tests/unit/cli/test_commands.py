@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,14 @@ def lxc(command: str, *words: object, **more: object) -> subprocess.CompletedPro
     return subprocess.run(  # type: ignore[call-overload, no-any-return]
         [BIN / f"lxc-{command}", *map(str, words)], capture_output=True, text=True, check=False, **keywords | more
     )
+
+
+def until(reached: Callable[[], object]) -> None:
+    """Wait for it, at most 10 s."""
+    deadline = time.monotonic() + 10
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -233,8 +241,7 @@ def test_stop_checks(lxcpath: Path, words: list[str], message: str) -> None:
 def test_stop_kill_waits_for_the_monitor(lxcpath: Path) -> None:
     monitor = FakeMonitor(str(lxcpath), "c1")
     process = subprocess.Popen([BIN / "lxc-stop", "-P", lxcpath, "-k", "c1"])
-    while fake_monitor.STOP not in monitor.asked:
-        time.sleep(0.01)
+    until(lambda: fake_monitor.STOP in monitor.asked)
     time.sleep(0.1)
     assert process.poll() is None
     monitor.close()
@@ -264,8 +271,7 @@ def test_stop_reboot_waits_for_the_new_init(lxcpath: Path) -> None:
     define(lxcpath, "c1", "lxc.signal.reboot = SIGCONT\n")
     with FakeMonitor(str(lxcpath), "c1") as monitor:
         process = subprocess.Popen([BIN / "lxc-stop", "-P", lxcpath, "-r", "c1"])
-        while not monitor.waiting:
-            time.sleep(0.01)
+        until(lambda: monitor.waiting)
         monitor.tell(fake_monitor.RUNNING)
         assert process.wait(10) == 0
         assert lxc("stop", "-P", lxcpath, "c1", "-r", "-t", "1").returncode == 1
@@ -299,8 +305,7 @@ def test_wait_with_a_monitor(lxcpath: Path) -> None:
         assert lxc("wait", "-P", lxcpath, "c1", "-s", "FROZEN", "-t", "1").returncode == 1
         monitor.waiting.clear()
         process = subprocess.Popen([BIN / "lxc-wait", "-P", lxcpath, "-s", "FROZEN|STOPPING", "c1"])
-        while not monitor.waiting:
-            time.sleep(0.01)
+        until(lambda: monitor.waiting)
         monitor.tell(STOPPING)
         assert process.wait(10) == 0
 
@@ -309,8 +314,7 @@ def test_wait_ends_with_the_container(lxcpath: Path) -> None:
     for wanted, code in (("STOPPED", 0), ("FROZEN", 1)):
         monitor = FakeMonitor(str(lxcpath), "c1")
         process = subprocess.Popen([BIN / "lxc-wait", "-P", lxcpath, "-s", wanted, "c1"])
-        while not monitor.waiting:
-            time.sleep(0.01)
+        until(lambda monitor=monitor: monitor.waiting)  # type: ignore[misc]
         monitor.close()
         assert process.wait(10) == code
 

@@ -50,7 +50,7 @@ def test_the_launcher_runs_this_command(name: str) -> None:
 
 
 LINES = {
-    "info": ["c1", "-n c1 -sp", "c1 -H -c lxc.uts.name -clxc.arch --ips", "--name=c1 --stat -s -s", "-P /a/b c1 -q"],
+    "info": ["c1", "-n c1 -sp", "c1 -H -c lxc.uts.name -clxc.arch --ips", "--name=c1 --stats -s -s", "-P /a/b c1 -q"],
     "ls": ["", "-1", "-f -F NAME,PID", "--nesting=3 x", "-g a,b --filter=^x --active", "--run --stopp"],
     "stop": ["c1 -k", "-n c1 -r -t 5", "c1 --nokill -W", "c1 --time=7 --nol -k"],
     "wait": ["c1 -s RUNNING", "-n c1 -sSTOPPED|FROZEN -t3"],
