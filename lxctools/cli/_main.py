@@ -100,7 +100,8 @@ def _run(name: str, argv: list[str]) -> int:
         values.lxcpaths = [_default_lxcpath()]
     values.lxcpaths = [_absolute(path) for path in values.lxcpaths]
     values.lxcpath = values.lxcpaths[0]
-    log.setup(command.prog, _printable(values.name) if command.named else "", level=_level(values), to_stderr=not values.quiet)
+    shown = _printable(values.name) if command.named else ""
+    log.setup(command.prog, shown, level=_level(values), to_stderr=not values.quiet)
     if command.named:
         _check_name(command, values)
     _open_log_file(command, values)

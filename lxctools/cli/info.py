@@ -7,7 +7,7 @@ import _struct
 
 from .. import states
 from ..container import Container
-from ..errors import LxcError, NotDefined, TimedOut
+from ..errors import LxcError, NotDefined
 from . import _out
 from ._options import NONE, REQUIRED, Command, Option, Values
 
@@ -63,12 +63,7 @@ def run(values: Values) -> int:
 
 def _state(container: Container) -> int:
     """The state's number. A stopped container must be defined and have a configuration that can be read."""
-    try:
-        state = container.state_number
-    except TimedOut as error:
-        raise TimedOut(
-            f"the monitor of {container.name} does not answer: {error.message}", remedy=error.remedy
-        ) from error
+    state = container.state_number
     if state == states.STOPPED:
         if not container.defined:
             raise NotDefined(f"{container.name} doesn't exist", remedy=f"lxc-ls -P {container.lxcpath} lists what does")
