@@ -17,7 +17,7 @@ from .errors import LxcError, NotRunning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from .config.conf import Config
 
@@ -300,55 +300,71 @@ class Container:
 
     def get_interfaces(self) -> tuple[str, ...]:
         """The names of the interfaces in its network namespace, sorted; () when stopped."""
-        pid = self.init_pid
-        return interfaces_of(pid) if pid > 0 else ()
+        network = self._network()
+        return network.interfaces if network else ()
 
     def get_ips(self, interface: str | None = None, family: str | None = None) -> tuple[str, ...]:
         """Its addresses, sorted: IPv4 and IPv6 except link-local ones, of all interfaces but lo.
 
         interface: of this one only. family: "inet" or "inet6". () when stopped.
         """
+        network = self._network()
+        return select_ips(network.addresses, interface=interface, family=family) if network else ()
+
+    def _network(self) -> Network | None:
         pid = self.init_pid
-        return select_ips(addresses_of([pid])[pid], interface=interface, family=family) if pid > 0 else ()
+        fd = open_network(pid) if pid > 0 else None
+        if fd is None:
+            return None
+        home = open_network()
+        assert home is not None
+        try:
+            return networks_of({pid: fd}, home)[pid]
+        finally:
+            os.close(fd)
+            os.close(home)
 
 
-def interfaces_of(pid: int) -> tuple[str, ...]:
-    """The sorted names of the interfaces in a process's network namespace."""
+class Network:
+    """What is in a network namespace: addresses as (interface, "inet" or "inet6", address), names of interfaces."""
+
+    __slots__ = ("addresses", "interfaces")
+
+    def __init__(self, addresses: Sequence[tuple[str, str, str]], interfaces: Sequence[str]) -> None:
+        self.addresses = addresses
+        self.interfaces = tuple(interfaces)
+
+
+def open_network(pid: int = 0, proc: int | None = None) -> int | None:
+    """A process's network namespace as a descriptor; our own without pid. None when it has ended, or is not ours.
+
+    proc: a descriptor of /proc, where the current root has none that shows us.
+    """
     try:
-        with open(f"/proc/{pid}/net/dev", encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.readlines()[2:]  # two lines of headings
+        where = "/proc/" if proc is None else ""
+        return os.open(f"{where}{pid or 'self'}/ns/net", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
     except OSError:
-        return ()  # it has just ended
-    return tuple(sorted({line.partition(":")[0].strip() for line in lines}))
+        return None
 
 
-def addresses_of(pids: Iterable[int]) -> dict[int, list[tuple[str, str, str]]]:
-    """The addresses in the network namespaces of processes: (interface, family, address) each; [] where not allowed.
+def networks_of(targets: Mapping[int, int], home: int) -> dict[int, Network | None]:
+    """What is in network namespaces, given as descriptors (or pidfds); None for one that may not be entered.
 
-    The calling thread visits each namespace to open a netlink socket there, and returns.
+    The process visits each to open a netlink socket there, and returns to home. Raises OSError when it cannot return.
     """
     from .linux import rtnetlink, sched
 
-    result: dict[int, list[tuple[str, str, str]]] = {}
-    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    result: dict[int, Network | None] = {}
     try:
-        for pid in pids:
-            result[pid] = []
+        for key, fd in targets.items():
             try:
-                there = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:
-                continue  # it has just ended
-            try:
-                sched.setns(there, sched.CLONE_NEWNET)
+                sched.setns(fd, sched.CLONE_NEWNET)
                 with rtnetlink.Rtnl() as rtnl:
-                    result[pid] = list(rtnl.addr_list())
+                    result[key] = Network(rtnl.addr_list(), sorted({link.name for link in rtnl.links()}))
             except OSError:
-                pass  # not ours to enter
-            finally:
-                os.close(there)
+                result[key] = None
     finally:
         sched.setns(home, sched.CLONE_NEWNET)
-        os.close(home)
     return result
 
 
@@ -431,27 +447,31 @@ def quit_monitord(lxcpath: str) -> bool:
     return monitor.quit_monitord(lxcpath)
 
 
-def preload_for_nesting() -> None:
-    """Import what lxc-ls uses inside containers, where nothing may be imported."""
+def preload_for_nesting() -> int:
+    """Import what lxc-ls uses inside containers, where nothing may be imported; a descriptor of /proc for use there."""
     from .config import conf
     from .linux import rtnetlink, sched
     from .protocol import client
     from .runtime import inside
 
     assert conf and rtnetlink and sched and client and inside
+    return os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def look_inside(container: Container, function: Callable[[], object], timeout: float) -> object:
-    """The plain data that function() returns in the container's user, mount and network namespaces; None on failure."""
+    """The plain data that function() returns in the container's user, network and mount namespaces; None on failure."""
+    from .linux import sched
     from .protocol import client
     from .runtime import inside
 
-    pidfd = client.init_pidfd(container.name, container.lxcpath)
     flags = client.clone_flags(container.name, container.lxcpath)
+    if not flags or not flags & sched.CLONE_NEWNS:
+        return None  # it sees our own files
+    pidfd = client.init_pidfd(container.name, container.lxcpath)
     if pidfd is None:
         return None
     try:
-        return inside.in_container(pidfd, flags or 0, function, timeout)
+        return inside.in_container(pidfd, flags, function, timeout)
     finally:
         os.close(pidfd)
 

@@ -15,6 +15,8 @@ from . import _out, _rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._rows import Patience, Query, Row
 
 _LIMIT = 2.0  # seconds for one container
@@ -22,41 +24,55 @@ _LIMIT = 2.0  # seconds for one container
 
 def insert(query: Query, rows: list[Row], lxcpath: str, depth: int, patience: Patience) -> list[Row]:
     """The rows, each followed by those of its children down to that many levels."""
-    api.preload_for_nesting()
-    return _insert(query, rows, lxcpath, depth, patience)
+    return _Descent(query, lxcpath, patience, api.preload_for_nesting()).insert(rows, depth)
 
 
-def _insert(query: Query, rows: list[Row], lxcpath: str, depth: int, patience: Patience) -> list[Row]:
-    result = []
-    for row in rows:
-        result.append(row)
-        if depth:
-            result += _children(query, row, lxcpath, depth - 1, patience)
-    return result
+class _Descent:
+    """What stays the same from level to level. proc: a descriptor of the host's /proc."""
+
+    __slots__ = ("lxcpath", "patience", "proc", "query")
+
+    def __init__(self, query: Query, lxcpath: str, patience: Patience, proc: int) -> None:
+        self.query = query
+        self.lxcpath = lxcpath
+        self.patience = patience
+        self.proc = proc
+
+    def insert(self, rows: list[Row], depth: int) -> list[Row]:
+        """The rows with their children."""
+        result = []
+        for row in rows:
+            result.append(row)
+            if depth:
+                result += self._children(row, depth - 1)
+        return result
+
+    def _children(self, row: Row, depth: int) -> list[Row]:
+        asleep = not row.running
+
+        def listed() -> list[tuple[str, str, int, dict[str, str]]]:
+            place = _rows.Place(self.lxcpath, parent=row.path, level=row.level + 1, asleep=asleep, proc=self.proc)
+            found = self.insert(_rows.collect(self.query, place, self.patience), depth)
+            return [(child.name, child.path, child.level, child.fields) for child in found]
+
+        if row.answers:
+            answer = api.look_inside(row.container, listed, _LIMIT)
+        elif asleep and row.container.defined:
+            answer = _in_tree(row, listed)
+        else:
+            return []
+        return self._received(answer)
+
+    def _received(self, answer: object) -> list[Row]:
+        children = []
+        for name, path, level, fields in answer if isinstance(answer, list) else []:
+            child = _rows.Row(name, self.lxcpath, level=level)
+            child.path, child.fields = path, fields
+            children.append(child)
+        return children
 
 
-def _children(query: Query, row: Row, lxcpath: str, depth: int, patience: Patience) -> list[Row]:
-    def listed(asleep: bool) -> list[tuple[str, str, int, dict[str, str]]]:
-        found = _rows.collect(query, lxcpath, patience, parent=row.path, level=row.level + 1, asleep=asleep)
-        found = _insert(query, found, lxcpath, depth, patience)
-        return [(child.name, child.path, child.level, child.fields) for child in found]
-
-    if row.answers:
-        answer = api.look_inside(row.container, lambda: listed(False), _LIMIT)
-    elif not row.running and row.container.defined:
-        answer = _in_tree(row, lambda: listed(True))
-    else:
-        return []
-    children = []
-    for name, path, level, fields in answer if isinstance(answer, list) else []:
-        child = _rows.Row(name, lxcpath, level=level)
-        child.path, child.fields = path, fields
-        children.append(child)
-    return children
-
-
-def _in_tree(row: Row, function: object) -> object:
-    assert callable(function)
+def _in_tree(row: Row, function: Callable[[], object]) -> object:
     try:
         tree = row.container.rootfs_directory()
         folder = os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if tree else -1

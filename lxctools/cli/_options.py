@@ -209,9 +209,7 @@ class _Reader:
 
     __slots__ = ("called", "command", "rows", "values", "version")
 
-    def __init__(
-        self, command: Command, rows: tuple[Option, ...], values: Values, called: str, version: str
-    ) -> None:
+    def __init__(self, command: Command, rows: tuple[Option, ...], values: Values, called: str, version: str) -> None:
         self.command = command
         self.rows = rows
         self.values = values

@@ -121,19 +121,41 @@ class Patience:
         return None
 
 
-def collect(
-    query: Query, lxcpath: str, patience: Patience, *, parent: str = "", level: int = 0, asleep: bool = False
-) -> list[Row]:
-    """The rows of a lxcpath that match, in order, with the columns filled in.
+class Place:
+    """Where to list. parent, level: for containers in containers. asleep: nothing can run there.
 
-    parent, level: where nested containers are. asleep: nothing there can run (the tree of a stopped container).
+    proc: a descriptor of the host's /proc, for places whose own does not show us.
     """
-    active = set() if asleep else set(client.active(lxcpath))
-    names = active if query.active or query.frozen else active.union(api.list_containers(False, True, lxcpath))
+
+    __slots__ = ("asleep", "level", "lxcpath", "parent", "proc")
+
+    def __init__(
+        self, lxcpath: str, *, parent: str = "", level: int = 0, asleep: bool = False, proc: int | None = None
+    ) -> None:
+        self.lxcpath = lxcpath
+        self.parent = parent
+        self.level = level
+        self.asleep = asleep
+        self.proc = proc
+
+    def active(self) -> set[str]:
+        """The names of the containers that have a monitor in our network namespace."""
+        if self.asleep:
+            return set()
+        if self.proc is None:
+            return set(client.active(self.lxcpath))
+        return set(client.active(self.lxcpath, os.open("self/net/unix", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)))
+
+
+def collect(query: Query, place: Place, patience: Patience) -> list[Row]:
+    """The rows of a place that match, in order, with the columns filled in."""
+    lxcpath = place.lxcpath
+    running = place.active()
+    names = running if query.active or query.frozen else running.union(api.list_containers(False, True, lxcpath))
     rows = []
     for name in sorted(filter(query.keep, names), key=os.fsencode):
-        row = Row(name, lxcpath, parent, level)
-        if name in active:
+        row = Row(name, lxcpath, place.parent, place.level)
+        if name in running:
             row.state = states.RUNNING  # until it is asked
         if not query.defined or row.container.defined:
             rows.append(row)
@@ -141,10 +163,10 @@ def collect(
         ask_states(rows, patience)
         rows = list(filter(query.state_matches, rows))
     if query.groups:
-        fill(rows, ["GROUPS"], patience)
+        fill(rows, ["GROUPS"], patience, place)
         rows = [row for row in rows if query.groups <= row.groups()]
     if query.columns:
-        fill(rows, query.columns, patience)
+        fill(rows, query.columns, patience, place)
     return rows
 
 
@@ -157,14 +179,14 @@ def ask_states(rows: Iterable[Row], patience: Patience) -> None:
                 row.state = number
 
 
-def fill(rows: Iterable[Row], wanted: Iterable[str], patience: Patience) -> None:
+def fill(rows: list[Row], wanted: Iterable[str], patience: Patience, place: Place) -> None:
     """Find out the columns wanted."""
     columns = set(wanted)
     for row in rows:
         _identity(row, columns, patience)
         _from_configuration(row, columns, patience)
     if columns & INSIDE_NETWORK:
-        _network([row for row in rows if row.answers], columns, patience)
+        _network([row for row in rows if row.answers], columns, place)
     for row in rows:
         if row.answers and columns & {"RAM", "SWAP"}:
             _memory(row, columns, patience)
@@ -209,7 +231,7 @@ def _shown(column: str, value: str) -> str:
 
 
 def _on_disk(row: Row, key: str) -> str:
-    """"" when there is no configuration or it cannot be read; that is told once."""
+    """Empty when there is no configuration or it cannot be read; that is told once."""
     if not row.defined:
         return ""
     try:
@@ -220,15 +242,31 @@ def _on_disk(row: Row, key: str) -> str:
         return ""
 
 
-def _network(rows: list[Row], columns: set[str], patience: Patience) -> None:
-    pids = {int(row.fields["PID"]): row for row in rows if "PID" in row.fields}
-    addresses = api.addresses_of(pids) if columns & {"IPV4", "IPV6"} else {}
-    for pid, row in pids.items():
-        if "INTERFACE" in columns:
-            row.fields["INTERFACE"] = ", ".join(api.interfaces_of(pid)) or NOTHING
-        for column, family in (("IPV4", "inet"), ("IPV6", "inet6")):
-            found = api.select_ips(addresses.get(pid, ()), family=family)
-            row.fields[column] = ", ".join(found) or NOTHING
+def _network(rows: list[Row], columns: set[str], place: Place) -> None:
+    """Look into the network namespaces of the inits."""
+    home = api.open_network(proc=place.proc)
+    targets: dict[int, int] = {}
+    try:
+        for index, row in enumerate(rows):
+            # A number from inside a container says nothing here, but the monitor hands out the process itself.
+            container = row.container
+            fd = client.init_pidfd(container.name, container.lxcpath) if place.level else _namespace(row)
+            if fd is not None:
+                targets[index] = fd
+        networks = api.networks_of(targets, home) if home is not None else {}
+    finally:
+        for fd in (*targets.values(), *([] if home is None else [home])):
+            os.close(fd)
+    for index, network in networks.items():
+        if network is not None:
+            fields = rows[index].fields
+            fields["INTERFACE"] = ", ".join(network.interfaces) or NOTHING
+            for column, family in (("IPV4", "inet"), ("IPV6", "inet6")):
+                fields[column] = ", ".join(api.select_ips(network.addresses, family=family)) or NOTHING
+
+
+def _namespace(row: Row) -> int | None:
+    return api.open_network(int(row.fields["PID"])) if "PID" in row.fields else None
 
 
 def _memory(row: Row, columns: set[str], patience: Patience) -> None:

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import _struct
-
 from .. import states
 from ..container import Container
 from ..errors import LxcError, NotDefined
-from . import _out
+from . import _figures, _out
 from ._options import NONE, REQUIRED, Command, Option, Values
 
 COMMAND = Command(
@@ -87,14 +85,14 @@ def _config_item(container: Container, key: str, bare: bool) -> None:
 def _stats(container: Container, raw: bool) -> None:
     def show(label: str, value: int | None) -> None:
         if value is not None:
-            _out.line(f"{label:<15} {value if raw else size_text(value)}")
+            _out.line(f"{label:<15} {value if raw else _figures.size_text(value)}")
 
-    cpu = _cpu(container)
+    cpu = _figures.cpu(container)
     if cpu is not None:
-        _out.line(f"{'CPU use:':<15} {cpu if raw else cpu_text(cpu)}")
-    show("BlkIO use:", _block_io(container))
-    show("Memory use:", _number(container, "memory.usage_in_bytes", "memory.current"))
-    show("KMem use:", _number(container, "memory.kmem.usage_in_bytes") or _row(container, "memory.stat", "kernel"))
+        _out.line(f"{'CPU use:':<15} {cpu if raw else _figures.cpu_text(cpu)}")
+    show("BlkIO use:", _figures.block_io(container))
+    show("Memory use:", _figures.number(container, "memory.usage_in_bytes", "memory.current"))
+    show("KMem use:", _figures.kernel_memory(container))
     index = 0
     while kind := container.get_running_config_item(f"lxc.net.{index}.type"):
         subkey = "veth.pair" if kind == "veth" else "link"
@@ -108,74 +106,7 @@ def _link(link: str, show: object) -> None:
     """Counters of the host's side: what it received is what the container sent."""
     assert callable(show)
     _out.line(f"{'Link:':<15} {link}")
-    sent, received = (_counter(link, name) for name in ("rx_bytes", "tx_bytes"))
+    sent, received = (_figures.counter(link, name) for name in ("rx_bytes", "tx_bytes"))
     show(" TX bytes:", sent)
     show(" RX bytes:", received)
     show(" Total bytes:", (sent or 0) + (received or 0))
-
-
-def _counter(link: str, name: str) -> int | None:
-    try:
-        with open(f"/sys/class/net/{link}/statistics/{name}") as file:
-            return int(file.read())
-    except (OSError, ValueError):
-        return None
-
-
-def _number(container: Container, *items: str) -> int | None:
-    """The number in the first of these cgroup files that exists."""
-    for item in items:
-        text = container.get_cgroup_item(item)
-        if text is not None and text.strip().isdigit():
-            return int(text)
-    return None
-
-
-def _row(container: Container, item: str, name: str) -> int | None:
-    """The number after a name in a file of "name number" lines."""
-    for line in (container.get_cgroup_item(item) or "").splitlines():
-        word, _blank, number = line.partition(" ")
-        if word == name and number.isdigit():
-            return int(number)
-    return None
-
-
-def _cpu(container: Container) -> int | None:
-    """Nanoseconds."""
-    usage = _number(container, "cpuacct.usage")
-    if usage is None:
-        microseconds = _row(container, "cpu.stat", "usage_usec")
-        usage = None if microseconds is None else microseconds * 1000
-    return usage
-
-
-def _block_io(container: Container) -> int | None:
-    """Bytes read and written: the last line of the v1 file is their total; v2 has a line a device."""
-    text = container.get_cgroup_item("blkio.throttle.io_service_bytes")
-    if text is not None:
-        word, _blank, number = (text.splitlines() or [""])[-1].partition(" ")
-        return int(number) if word == "Total" and number.isdigit() else None
-    text = container.get_cgroup_item("io.stat")
-    if text is None:
-        return None
-    pairs = (word.partition("=") for word in text.split())
-    return sum(int(number) for key, _equals, number in pairs if key in ("rbytes", "wbytes") and number.isdigit())
-
-
-def cpu_text(nanoseconds: int) -> str:
-    """Seconds with two digits, in the single precision of LXC."""
-    (seconds,) = _struct.unpack("f", _struct.pack("f", nanoseconds / 1e9))
-    return f"{seconds:.2f} seconds"
-
-
-def size_text(value: int) -> str:
-    """Bytes for people, cut (not rounded) as LXC cuts them; the limits themselves belong to the smaller unit."""
-    if value > 1 << 30:
-        return f"{value >> 30}.{(value & ((1 << 30) - 1)) // 10737419:02d} GiB"
-    if value > 1 << 20:
-        value += 5243
-        return f"{value >> 20}.{(value & ((1 << 20) - 1)) * 100 >> 20:02d} MiB"
-    if value > 1 << 10:
-        value += 5
-        return f"{value >> 10}.{(value & 1023) * 100 >> 10:02d} KiB"
-    return f"{value} bytes"

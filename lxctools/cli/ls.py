@@ -57,7 +57,7 @@ def run(values: Values) -> int:
         return 0
     query = _rows.Query(values, columns, _name_filter(values))
     patience = _rows.Patience()
-    rows = _rows.collect(query, values.lxcpath, patience)
+    rows = _rows.collect(query, _rows.Place(values.lxcpath), patience)
     if values.nesting:
         rows = _nested.insert(query, rows, values.lxcpath, values.nesting, patience)
     if values.fancy:

@@ -99,9 +99,7 @@ def _legacy(folder: int, frozen: bool) -> None:
     _until(reached, lambda _left: time.sleep(_V1_STEP), folder, "freezer.state", "THAWED" if frozen else "")
 
 
-def _until(
-    reached: Callable[[], bool], pause: Callable[[float], object], folder: int, file: str, give_up: str
-) -> None:
+def _until(reached: Callable[[], bool], pause: Callable[[float], object], folder: int, file: str, give_up: str) -> None:
     """Wait; after PATIENCE write give_up, if any, and raise TimedOut: a half-frozen container serves nobody."""
     deadline = time.monotonic() + PATIENCE
     while not reached():

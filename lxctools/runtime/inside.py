@@ -27,33 +27,35 @@ _MOST = 1 << 24  # bytes of an answer
 
 
 def in_container(pidfd: int, flags: int, function: Callable[[], object], timeout: float) -> object:
-    """function() in those of the user, mount and network namespaces of a process that flags names.
+    """function() in those of the user, network and mount namespaces of a process that flags names.
 
     The answer must be plain data. None when it cannot be had within timeout seconds; the log says why.
     """
 
-    def enter() -> None:
-        sched.setns(pidfd, flags & (sched.CLONE_NEWUSER | sched.CLONE_NEWNS | sched.CLONE_NEWNET))
+    def work() -> object:
+        sched.setns(pidfd, flags & (sched.CLONE_NEWUSER | sched.CLONE_NEWNET | sched.CLONE_NEWNS))
         if flags & sched.CLONE_NEWUSER:
             os.setgroups([])
             os.setresgid(0, 0, 0)
             os.setresuid(0, 0, 0)
         os.chdir("/")
+        return function()
 
-    return _call(enter, function, timeout)
+    return _call(work, timeout)
 
 
 def in_root(folder: int, function: Callable[[], object], timeout: float) -> object:
     """function() with a folder (a descriptor) as root directory; otherwise as in_container()."""
 
-    def enter() -> None:
+    def work() -> object:
         os.fchdir(folder)
         os.chroot(".")
+        return function()
 
-    return _call(enter, function, timeout)
+    return _call(work, timeout)
 
 
-def _call(enter: Callable[[], None], function: Callable[[], object], timeout: float) -> object:
+def _call(work: Callable[[], object], timeout: float) -> object:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
@@ -61,8 +63,7 @@ def _call(enter: Callable[[], None], function: Callable[[], object], timeout: fl
             for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
                 _signal.signal(number, _signal.SIG_DFL)
             door.shut()
-            enter()
-            answer = marshal.dumps(function())
+            answer = marshal.dumps(work())
         except BaseException as error:
             answer = marshal.dumps(("failed", describe(error)))
         try:

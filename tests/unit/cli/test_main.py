@@ -54,7 +54,7 @@ def lxcpath(tmp_path: Path) -> str:
 
 
 def test_exit_code_and_output(lxcpath: str) -> None:
-    done = fake('_out.line(values.name + values.lxcpath); return 7', "c1", "-P", lxcpath)
+    done = fake("_out.line(values.name + values.lxcpath); return 7", "c1", "-P", lxcpath)
     assert (done.returncode, done.stdout, done.stderr) == (7, f"c1{lxcpath}\n", "")
 
 
