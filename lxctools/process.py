@@ -45,6 +45,25 @@ class Result:
         return f"{ended}: {lines[-1].strip()}" if lines else ended
 
 
+def callers_environment() -> dict[str, str]:
+    """The environment with which this program was executed, bytes as surrogates.
+
+    The interpreter may have put LC_CTYPE into os.environ (PEP 538) and would hand it on; the kernel keeps what it was at
+    our own execve(2) in /proc/self/environ.
+    """
+    try:
+        with open("/proc/self/environ", "rb", buffering=0) as file:
+            raw = file.readall()
+    except OSError:
+        return dict(os.environ)
+    result = {}
+    for entry in raw.split(b"\0"):
+        name, equals, value = entry.partition(b"=")
+        if equals:
+            result[os.fsdecode(name)] = os.fsdecode(value)
+    return result
+
+
 def find(name: str, path: str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin") -> str | None:
     """The absolute path of a program of the host, or None."""
     for folder in path.split(":"):

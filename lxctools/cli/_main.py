@@ -145,7 +145,7 @@ def _ended(module: ModuleType, end: _options.Ended) -> int:
 def _default_lxcpath() -> str:
     from ..config.system import system_value
 
-    return system_value("lxc.lxcpath").rstrip("/") or "/"
+    return system_value("lxc.lxcpath") or paths.default_lxcpath()
 
 
 def _absolute(path: str) -> str:

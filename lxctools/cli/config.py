@@ -48,8 +48,7 @@ def find(asked: str) -> str | None:
 def run(values: Values) -> int:
     """Messages go to stdout, as in LXC: scripts read them there."""
     if values.item == "-l":
-        for key in LISTED:
-            _out.line(key)
+        _out.text("\n".join(LISTED) + "\n")
         return 0
     key = find(values.item)
     if key is None:

@@ -26,7 +26,7 @@ _INDEX_LIMIT = 2147483647
 class Config:
     """conf[key] is the parsed value or the key's default; conf.text(key) is what liblxc prints."""
 
-    __slots__ = ("_nets", "_places", "_reading", "_text", "_values", "path", "rootfs_type")
+    __slots__ = ("_foreign", "_nets", "_places", "_reading", "_text", "_values", "path", "rootfs_type")
 
     def __init__(self) -> None:
         self._values: dict[str, object] = {}
@@ -34,15 +34,20 @@ class Config:
         self._places: dict[str, str] = {}
         self._text: list[str] = []
         self._reading: list[tuple[str, int]] = []  # files being read: (path, line)
+        self._foreign: dict[str, list[str]] = {}
         self.path = ""  # the first file that was read
         self.rootfs_type = ""  # of lxc.rootfs.path: dir, overlay, ... or "" for "detect it"
 
     # -- reading
 
     @classmethod
-    def read(cls, path: str) -> Config:
-        """The configuration in a file. Raises ConfigError naming file, line, key and reason."""
+    def read(cls, path: str, foreign: dict[str, list[str]] | None = None) -> Config:
+        """The configuration in a file. Raises ConfigError naming file, line, key and reason.
+
+        foreign: keys that are no keys of a container; their values are put there, and their lines are not kept.
+        """
         conf = cls()
+        conf._foreign = {} if foreign is None else foreign
         conf.load(path)
         return conf
 
@@ -70,6 +75,9 @@ class Config:
             if line is not None:
                 if line.key is None:
                     raise self._error(f"Invalid configuration line: {text.strip()}", "a line is KEY = VALUE")
+                if line.key in self._foreign:
+                    self._foreign[line.key].append(line.value)
+                    continue
                 if line.key.endswith(".hwaddr"):
                     expanded = net.expand_hwaddr(line.value)
                     text = text.replace(line.value, expanded) if line.value else text

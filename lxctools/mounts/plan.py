@@ -50,6 +50,8 @@ PROPAGATION = {
     "unbindable": mount.MS_UNBINDABLE,
 }
 _IGNORED = frozenset(("sync", "async", "dirsync", "lazytime", "mand", "nomand", "remount"))
+# Words of fstab(5) that mount(8) and its callers read and no file system knows.
+_FOR_MOUNT8 = frozenset(("auto", "noauto", "nofail", "_netdev", "user", "nouser", "users", "owner", "group"))
 
 
 class Options:
@@ -124,7 +126,7 @@ def parse_options(text: str) -> Options:
             result.propagation = (PROPAGATION[word], False)
         elif word[:1] == "r" and word[1:] in PROPAGATION:
             result.propagation = (PROPAGATION[word[1:]], True)
-        elif word in _IGNORED:
+        elif word in _IGNORED or word in _FOR_MOUNT8 or name.startswith("x-"):
             log.info(f'the mount option "{word}" has no effect in a container')
         elif word == "optional":
             result.optional = True
@@ -220,7 +222,7 @@ class Targets:
 
 def parse_line(line: str, where: str, targets: Targets) -> MountEntry | None:
     """Read one line; None for a comment, an empty line and a passed-over target. Raises LxcError naming where."""
-    fields = line.split()
+    fields = [field for field in line.replace("\t", " ").split(" ") if field]
     if not fields or fields[0].startswith("#"):
         return None
     if len(fields) < 3:

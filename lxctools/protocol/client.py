@@ -351,8 +351,8 @@ def console_log(name: str, lxcpath: str, *, clear: bool, read: bool, most: int =
     return reply.payload
 
 
-def active(lxcpath: str, table: str = "/proc/net/unix") -> list[str]:
-    """The names of the containers of this lxcpath that have a monitor, in the order found.
+def active(lxcpath: str, table: str | int = "/proc/net/unix") -> list[str]:
+    """The names of the containers of this lxcpath that have a monitor, in the order found. table: a path or descriptor.
 
     From the kernel's list of sockets; a hashed address is asked whose it is. Both a listening and a connected socket show the
     same name.

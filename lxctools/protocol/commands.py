@@ -36,7 +36,38 @@ GET_CGROUP_CTX = 23
 GET_CGROUP_FD = 24
 GET_LIMIT_CGROUP_FD = 25
 GET_SYSTEMD_SCOPE = 26
-COUNT = 27
+
+# By number, as log lines call them. The numbers are liblxc's: none is ever added here.
+NAMES = (
+    "get_tty_fd",
+    "terminal_winch",
+    "stop",
+    "get_state",
+    "get_init_pid",
+    "get_clone_flags",
+    "get_cgroup",
+    "get_config_item",
+    "get_name",
+    "get_lxcpath",
+    "add_state_client",
+    "console_log",
+    "serve_state_clients",
+    "seccomp_notify_add_listener",
+    "add_bpf_device_cgroup",
+    "freeze",
+    "unfreeze",
+    "get_cgroup2_fd",
+    "get_init_pidfd",
+    "get_limit_cgroup",
+    "get_limit_cgroup2_fd",
+    "get_devpts_fd",
+    "get_seccomp_notify_fd",
+    "get_cgroup_ctx",
+    "get_cgroup_fd",
+    "get_limit_cgroup_fd",
+    "get_systemd_scope",
+)
+COUNT = len(NAMES)
 
 HEADER = struct.Struct("<iiq")
 STATE_SET = struct.Struct("<8i")
@@ -47,10 +78,17 @@ CGROUP_CTX = struct.Struct("<iII20i4x")
 DEVICE_RULE = struct.Struct("<c3xii4si4x16x")
 CONSOLE_LOG_REQUEST = struct.Struct("<BB6xQB7x")
 
-LONGEST_PAYLOAD = 8192
+LONGEST_PAYLOAD = 8192  # both ways, but for what CONSOLE_LOG replies
 MOST_FDS = 252
-UNUSED_FD = -9
-LONGEST_ADDRESS = 105
+UNUSED_FD = -9  # what stands in a structure where the descriptor itself is passed beside it
+LONGEST_ADDRESS = 105  # bytes after the leading NUL
+
+
+def low32(value: int) -> int:
+    """The low 32 bits of a header's third field as a signed number: all that an int of the other side fills."""
+    value &= 0xFFFFFFFF
+    return value - (1 << 32) if value & 0x80000000 else value
+
 
 _FNV_START = 0xCBF29CE484222325
 _FNV_PRIME = 0x100000001B3
@@ -67,7 +105,8 @@ def fnv1a(data: bytes) -> int:
 def address(name: bytes, lxcpath: bytes) -> bytes:
     """The abstract address of a container's command socket, the leading NUL included.
 
-    lxcpath is taken as text, only trailing slashes are dropped: two spellings are two containers to the socket.
+    lxcpath is taken as text, only trailing slashes are dropped: two spellings are two containers to the socket. What does
+    not fit into the address is hashed (LXC 1.1 and later).
     """
     place = (lxcpath.rstrip(b"/") or b"/") + b"/" + name
     plain = place + b"/command"

@@ -17,13 +17,14 @@ import os
 
 from .. import log, namespaces, paths
 from ..config.conf import Config
-from ..confine import lsm, seccomp
+from ..confine import caps, limits, lsm, seccomp
 from ..errors import LxcError, NotRunning, TimedOut, describe
-from ..linux import caps, proc, tty
+from ..config import values
+from ..linux import proc, sched, tty
+from ..process import callers_environment
 from ..protocol import client
 from ..terminal import proxy
 from . import environment, seal
-from .limits import apply_to
 from .sync import Channel, PeerGone, pair
 
 TYPE_CHECKING = False
@@ -198,7 +199,7 @@ def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: 
         flags = target.foreign(options.namespaces or (client.clone_flags(name, lxcpath) or 0))
         if not options.elevate_cgroup:
             _enter_cgroups(name, lxcpath, entrant.pid)
-        apply_to(entrant.pid, conf)
+        limits.apply_to(entrant.pid, conf)
         on_terminal = [os.isatty(fd) for fd in options.stdio]
         peer = -1
         if any(on_terminal):
@@ -302,7 +303,7 @@ def _plan(
 ) -> dict[str, object]:
     """Everything the entrant needs, as plain data."""
     personality = caps_arch(options.arch or (client.config_item(name, lxcpath, "lxc.arch") or ""))
-    caller = environment.callers_environment()
+    caller = callers_environment()
     variables = environment.of_attached(
         caller,
         keep=not options.clear_env,

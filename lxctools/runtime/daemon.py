@@ -96,7 +96,7 @@ def _run(
     try:
         os.setsid()
         os.chdir("/")
-        _close_inherited(keep | {sock.fileno(), log.file_fd()})
+        close_inherited(keep | {sock.fileno(), log.file_fd()})
         _stdio_to_null()
         log.to_stderr(False)
         status = body(report, command)
@@ -115,15 +115,31 @@ def listen_fds() -> range:
     return range(_FIRST_LISTEN_FD, _FIRST_LISTEN_FD + max(0, min(count, 1024)))
 
 
-def _close_inherited(keep: frozenset[int]) -> None:
-    wanted = keep | set(listen_fds()) | {0, 1, 2}
+def close_inherited(keep: Iterable[int]) -> None:
+    """Close every descriptor above 2 but these and those of socket activation."""
+    wanted = set(keep) | set(listen_fds())
+    for fd in _inherited():
+        if fd not in wanted:
+            os.close(fd)
+
+
+def hide_inherited() -> None:
+    """Make every descriptor above 2 close-on-exec: the caller's do not reach the container (C LXC hands them on)."""
+    for fd in _inherited():
+        os.set_inheritable(fd, fd in listen_fds())
+
+
+def _inherited() -> list[int]:
+    result = []
     for entry in os.listdir("/proc/self/fd"):
         fd = int(entry)
-        if fd not in wanted:
-            try:
-                os.close(fd)
-            except OSError:
-                pass  # the descriptor of the listing itself
+        try:
+            os.fstat(fd)
+        except OSError:
+            continue  # the descriptor of the listing itself
+        if fd > 2:
+            result.append(fd)
+    return result
 
 
 def _stdio_to_null() -> None:

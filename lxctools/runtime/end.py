@@ -106,12 +106,11 @@ def _network(run: Instance) -> None:
     run.network_made = False
     for name, path in run.namespace_paths().items():
         run.hooks.export(f"LXC_{name.upper()}_NS", path)
-    fd = run.namespace_fds.get("net", -1)
 
     def script(net: Net, event: str, extra: list[str]) -> None:
         run_script(run.hooks, net, event, extra)
 
-    iface.teardown_all(run.conf.nets, script, netns_fd=fd)
+    iface.teardown_all(run.conf.nets, script)
 
 
 def _step(what: str, function: Callable[..., object], *args: object) -> bool:

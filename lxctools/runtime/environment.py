@@ -1,34 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The environments of the programs that we execute (runtime.md sections 18 and 24.5 of LXC's behaviour).
-
-The interpreter may have put LC_CTYPE into os.environ (PEP 538) and would hand it on; what the caller really had is
-in /proc/self/environ, which the kernel keeps as it was at our own execve(2).
-"""
+"""The environments of init and of attached programs (LXC behaviour; lxc-attach(1), lxc.container.conf(5))."""
 
 from __future__ import annotations
-
-import os
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-
-def callers_environment() -> dict[str, str]:
-    """The environment with which this program was executed, bytes as surrogates."""
-    try:
-        with open("/proc/self/environ", "rb", buffering=0) as file:
-            raw = file.readall()
-    except OSError:
-        return dict(os.environ)
-    result = {}
-    for entry in raw.split(b"\0"):
-        name, equals, value = entry.partition(b"=")
-        if equals:
-            result[os.fsdecode(name)] = os.fsdecode(value)
-    return result
 
 
 def apply(environment: dict[str, str], entries: Iterable[str]) -> None:

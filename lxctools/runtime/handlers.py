@@ -10,10 +10,8 @@ from __future__ import annotations
 import _signal
 import errno
 import os
-import struct
 
 from .. import log, states
-from ..config.conf import Config
 from ..errors import LxcError, describe
 from ..protocol import commands
 from ..protocol.server import HOLD, Reply, Request
@@ -24,11 +22,6 @@ if TYPE_CHECKING:
 
     from .instance import Instance
 
-_CGROUP_FD = struct.Struct("<iIii64s")
-_CGROUP_CTX = struct.Struct("<iII20i4x")
-_DEVICE_RULE = struct.Struct("<c3xii4si4x16x")
-_CONSOLE_LOG = struct.Struct("<BB6xQB7x")
-_UNUSED_FD = -9
 
 
 def table(run: Instance) -> dict[int, Callable[[Request], Reply]]:
@@ -106,8 +99,8 @@ def _get_limit_cgroup2_fd(run: Instance, _request: Request) -> Reply:
 
 def _cgroup_fd(run: Instance, request: Request, *, limit: bool) -> Reply:
     """One hierarchy's directory by controller; the reply is as long as the smaller of the two structures."""
-    raw = request.payload[: _CGROUP_FD.size].ljust(_CGROUP_FD.size, b"\0")
-    _layout, _utilities, kind, _fd, name = _CGROUP_FD.unpack(raw)
+    raw = request.payload[: commands.CGROUP_FD.size].ljust(commands.CGROUP_FD.size, b"\0")
+    _layout, _utilities, kind, _fd, name = commands.CGROUP_FD.unpack(raw)
     controller = os.fsdecode(name.split(b"\0", 1)[0])
     if not controller:
         return Reply(ret=-errno.EINVAL)
@@ -119,7 +112,7 @@ def _cgroup_fd(run: Instance, request: Request, *, limit: bool) -> Reply:
     fd, magic = found
     if kind not in (0, magic):
         return Reply(ret=-errno.EINVAL)
-    payload = _CGROUP_FD.pack(run.cgroups.layout, run.cgroups.utilities, magic, _UNUSED_FD, name)
+    payload = commands.CGROUP_FD.pack(run.cgroups.layout, run.cgroups.utilities, magic, commands.UNUSED_FD, name)
     return Reply(payload=payload[: len(request.payload)], fds=[fd])
 
 
@@ -135,8 +128,8 @@ def _get_cgroup_ctx(run: Instance, request: Request) -> Reply:
     fds = run.cgroups.ctx_fds() if run.cgroups is not None else []
     if not fds or run.cgroups is None:
         return Reply(ret=-errno.ENOENT)
-    numbers = [_UNUSED_FD] * 20
-    payload = _CGROUP_CTX.pack(run.cgroups.layout, run.cgroups.utilities, len(fds), *numbers)
+    numbers = [commands.UNUSED_FD] * 20
+    payload = commands.CGROUP_CTX.pack(run.cgroups.layout, run.cgroups.utilities, len(fds), *numbers)
     return Reply(payload=payload[: len(request.payload)], fds=fds)
 
 
@@ -159,7 +152,7 @@ def _stop(run: Instance, _request: Request) -> Reply:
         return Reply(ret=-(error.errno or errno.EINVAL))
     if run.cgroups is not None and run.state in (states.FREEZING, states.FROZEN):
         try:
-            run.cgroups.unfreeze(0)
+            run.cgroups.unfreeze()
         except (OSError, LxcError) as error:
             log.warn(f"thawing the container to stop it failed: {describe(error)}")
     return HOLD
@@ -184,9 +177,9 @@ def _get_tty_fd(run: Instance, request: Request) -> Reply:
 
 
 def _console_log(run: Instance, request: Request) -> Reply:
-    if len(request.payload) != _CONSOLE_LOG.size:
+    if len(request.payload) != commands.CONSOLE_LOG_REQUEST.size:
         return Reply(ret=-errno.EINVAL)
-    clear, read, most, _write_logfile = _CONSOLE_LOG.unpack(request.payload)
+    clear, read, most, _write_logfile = commands.CONSOLE_LOG_REQUEST.unpack(request.payload)
     ring = run.console.ring if run.console is not None else None
     if ring is None:
         return Reply(ret=-errno.EFAULT)
@@ -206,7 +199,7 @@ def _serve_state_clients(run: Instance, request: Request) -> Reply:
         return Reply(ret=-errno.EINVAL)
     run.state = states.RUNNING if request.value == states.THAWED else request.value
     assert run.server is not None
-    run.server.announce(request.value)
+    run.server.announce(request.value, run.name)
     return Reply()
 
 
@@ -224,9 +217,9 @@ def _freezer(run: Instance, request: Request, *, freeze: bool) -> Reply:
         return Reply(ret=-errno.ENOENT)
     try:
         if freeze:
-            run.cgroups.freeze(0)
+            run.cgroups.freeze()
         else:
-            run.cgroups.unfreeze(0)
+            run.cgroups.unfreeze()
     except OSError as error:
         return Reply(ret=-(error.errno or errno.EINVAL))
     return Reply()
@@ -241,9 +234,9 @@ def _get_seccomp_notify_fd(run: Instance, _request: Request) -> Reply:
 
 
 def _add_bpf_device_cgroup(run: Instance, request: Request) -> Reply:
-    if len(request.payload) != _DEVICE_RULE.size or run.cgroups is None or run.cgroups.unified_fd(limit=True) < 0:
+    if len(request.payload) != commands.DEVICE_RULE.size or run.cgroups is None or run.cgroups.unified_fd(limit=True) < 0:
         return Reply(ret=-1)
-    kind, major, minor, access, allow = _DEVICE_RULE.unpack(request.payload)
+    kind, major, minor, access, allow = commands.DEVICE_RULE.unpack(request.payload)
     try:
         run.cgroups.change_device_rule(kind.decode("ascii"), major, minor, access.rstrip(b"\0").decode("ascii"), bool(allow))
     except (OSError, LxcError, UnicodeDecodeError) as error:

@@ -22,17 +22,18 @@ from . import door
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 _MOST = 1 << 24  # bytes of an answer
 
 
-def in_container(pidfd: int, flags: int, function: Callable[[], object], timeout: float) -> object:
+def in_container(pidfd: int, flags: int, function: Callable[[], Any], timeout: float) -> object:
     """function() in those of the user, network and mount namespaces of a process that flags names.
 
     The answer must be plain data. None when it cannot be had within timeout seconds; the log says why.
     """
 
-    def work() -> object:
+    def work() -> Any:
         sched.setns(pidfd, flags & (sched.CLONE_NEWUSER | sched.CLONE_NEWNET | sched.CLONE_NEWNS))
         if flags & sched.CLONE_NEWUSER:
             os.setgroups([])
@@ -44,10 +45,10 @@ def in_container(pidfd: int, flags: int, function: Callable[[], object], timeout
     return _call(work, timeout)
 
 
-def in_root(folder: int, function: Callable[[], object], timeout: float) -> object:
+def in_root(folder: int, function: Callable[[], Any], timeout: float) -> object:
     """function() with a folder (a descriptor) as root directory; otherwise as in_container()."""
 
-    def work() -> object:
+    def work() -> Any:
         os.fchdir(folder)
         os.chroot(".")
         return function()
@@ -55,7 +56,7 @@ def in_root(folder: int, function: Callable[[], object], timeout: float) -> obje
     return _call(work, timeout)
 
 
-def _call(work: Callable[[], object], timeout: float) -> object:
+def _call(work: Callable[[], Any], timeout: float) -> object:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:

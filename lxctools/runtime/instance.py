@@ -11,6 +11,7 @@ import os
 
 from .. import log, states
 from ..hooks.run import HookContext
+from ..process import callers_environment
 from ..protocol import monitor as broadcast
 
 TYPE_CHECKING = False
@@ -103,7 +104,7 @@ class Instance:
         self.command_socket = command_socket
         self.report = report
         self.server: Server | None = None
-        self.hooks = HookContext(request.name, request.lxcpath, request.conf)
+        self.hooks = HookContext(request.name, request.lxcpath, request.conf, callers_environment())
         self.state = states.STOPPED
         self.reboots = 0
         self.exit_status = 0  # of the last init, as waitpid(2) gave it
@@ -144,7 +145,7 @@ class Instance:
         self.state = states.RUNNING if state == states.THAWED else state
         log.debug(f"state {states.name(state)}")
         if self.server is not None:
-            self.server.announce(state)
+            self.server.announce(state, self.name)
         broadcast.publish_state(self.lxcpath, self.name, state)
 
     def namespace_paths(self) -> dict[str, str]:

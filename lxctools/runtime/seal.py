@@ -15,8 +15,7 @@ import os
 import sys
 
 from ..linux import mount, sched
-from ..process import ALL_SIGNALS
-from .environment import callers_environment
+from ..process import ALL_SIGNALS, callers_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,20 +15,20 @@ from .. import files, locks, log, namespaces, paths, states
 from ..cgroup import hierarchy
 from ..cgroup.session import ContainerCgroups
 from ..config.net import Net
-from ..confine import lsm, seccomp
+from ..confine import limits, lsm, seccomp
 from ..errors import AlreadyRunning, LxcError, describe
 from ..hooks.run import run_hooks, run_script
 from ..idmap import apply as idmap_apply
-from ..linux import prctl, sched, signals
+from ..linux import sched, signals
 from ..mounts import idmapped, rootfs
 from ..network import iface
 from ..protocol import monitor as broadcast
 from ..protocol import server as command_server
 from ..storage import backend as storage_backend
 from ..terminal.console import Console, TtySlots
-from . import child, daemon, end, handlers, limits, monitor, seal, spaces
-from .instance import REBOOT, STOP, Instance, Request
-from .sync import EXEC, GO, IDMAP, MOUNT, READY, Channel, PeerGone, pair
+from . import child, daemon, end, handlers, monitor, spaces
+from .instance import STOP, Instance, Request
+from .sync import DEVICES, EXEC, GO, IDMAP, MOUNT, READY, PeerGone, pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from ..config.conf import Config
 
-DEFAULT_INIT = "/sbin/init"
 _CANCELLING = frozenset((_signal.SIGTERM, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGHUP))
 
 
@@ -105,8 +104,8 @@ def _refuse_half_created(name: str, lxcpath: str) -> None:
 def _preload(conf: Config) -> None:
     """Import what this container's start, end and reboots need, before the first fork.
 
-    After it no module may be loaded: the package may be upgraded while the monitor lives, and the child is about to enter
-    a root that is not ours.
+    After it no module may be loaded: the package may be upgraded while the monitor lives, and the child is about to
+    enter a root that is not ours.
     """
     iface.load({net.type for net in conf.nets})
     if conf["lxc.rootfs.path"]:
@@ -117,8 +116,10 @@ def run_monitor(request: Request, command_socket: command_server.ListeningSocket
     """The whole life of a monitor; returns its exit status."""
     run = Instance(request, command_socket, report)
     run.server = command_server.Server(command_socket, handlers.table(run))
-    run.old_mask = signals.block_all_but(monitor.NOT_BLOCKED)
-    run.signal_fd = signals.signalfd(signals.all_but(monitor.NOT_BLOCKED - ({_signal.SIGWINCH} if request.foreground else set())))
+    run.server.state = lambda: run.state
+    watched = monitor.NOT_BLOCKED - {_signal.SIGWINCH} if request.foreground else monitor.NOT_BLOCKED
+    run.old_mask = signals.block_all_but(watched)
+    run.signal_fd = signals.signalfd(signals.all_but(watched))
     if request.pidfile:
         _write_pidfile(request.pidfile)
     try:
@@ -189,7 +190,7 @@ def _boot(run: Instance) -> None:
     """One boot: everything between STARTING and RUNNING. What it makes, end.wind_up() gives back."""
     conf = run.conf
     run.stopping_for = STOP
-    lsm_plan = lsm.prepare(conf)
+    label = lsm.prepare(conf)
     run.announce(states.STARTING)
     _hooks(run, "pre-start")
     _host_console(run)
@@ -198,29 +199,36 @@ def _boot(run: Instance) -> None:
     run.cgroups = ContainerCgroups(conf, run.name, host)
     run.cgroups.cleanup_stale()
     run.cgroups.create_monitor()
-    run.cgroups.enter_monitor(os.getpid())
     shared = spaces.open_shared(conf, run.lxcpath)
     flags = spaces.to_create(conf)
     run.pin_fd = rootfs.pin(conf)
     iface.resolve_auto_gateways(conf.nets)
     run.cgroups.create_payload()
-    _clone(run, flags, shared, policy, lsm_plan)
+    into = _clone(run, flags, shared, policy, label)
+    assert run.channel is not None
     run.namespace_fds = spaces.keep(run.init_pid, run.clone_flags)
     if conf["lxc.sched.core"]:
         sched.core_sched_create(run.init_pid, sched.PIDTYPE_TGID)
     maps = conf["lxc.idmap"]
-    if maps and "user" not in conf["lxc.namespace.share"]:
+    if run.clone_flags & sched.CLONE_NEWUSER:
         idmap_apply.write_maps(run.init_pid, maps)
+    limits.apply_to(run.init_pid, conf)
+    run.hooks.export("LXC_PID", str(run.init_pid))
+    # The child can mount its root while we do the rest; hooks of it must come after the network's scripts.
+    wait_with_go = bool(conf["lxc.hook.pre-mount"])
+    if not wait_with_go:
+        run.channel.send(GO)
+    # All moves in one go: the first write to a cgroup.procs waits for a grace period, those right after it do not.
+    run.cgroups.enter_monitor(os.getpid())
     run.cgroups.setup_limits()
-    run.cgroups.enter_payload(run.init_pid)
+    run.cgroups.enter_payload(run.init_pid, unified=not into)
     if maps:
         run.cgroups.chown_payload(maps)
-    run.hooks.export("LXC_PID", str(run.init_pid))
     if run.clone_flags & sched.CLONE_NEWNET:
         _create_network(run)
-    limits.apply_to(run.init_pid, conf)
-    assert run.channel is not None
-    run.channel.send(GO, [net.runtime for net in conf.nets])
+    if wait_with_go:
+        run.channel.send(GO)
+    run.channel.send(DEVICES, [net.runtime for net in conf.nets])
     ready, fds = _until_ready(run)
     _take(run, ready, fds)
     run.cgroups.setup_device_limits()
@@ -236,15 +244,19 @@ def _boot(run: Instance) -> None:
 def _hooks(run: Instance, hook: str) -> None:
     """Hooks of the start can be interrupted: a signal to the monitor cancels the start, a hanging hook included."""
     if run.conf[f"lxc.hook.{hook}"]:
-        with signals.interruptible(_CANCELLING):
-            run_hooks(run.hooks, hook)
+        try:
+            with signals.interruptible(_CANCELLING):
+                run_hooks(run.hooks, hook)
+        except signals.Interrupted as error:
+            raise LxcError(f"the start was cancelled by signal {error.args[0]} during the {hook} hooks") from None
     _cancelled(run)
 
 
 def _cancelled(run: Instance) -> None:
     """Raise when a signal that cancels a start has arrived."""
-    for number, _sender in signals.read(run.signal_fd, only=_CANCELLING):
-        raise LxcError(f"the start was cancelled by signal {number}", exit_code=1)
+    for number, _sender in signals.read(run.signal_fd):
+        if number in _CANCELLING:
+            raise LxcError(f"the start was cancelled by signal {number}")
 
 
 def _host_console(run: Instance) -> None:
@@ -258,9 +270,16 @@ def _host_console(run: Instance) -> None:
 
 
 def _clone(
-    run: Instance, flags: int, shared: list[tuple[str, int, int]], policy: seccomp.Program | None, lsm_plan: lsm.Plan
-) -> None:
-    """Make the process that becomes init, in its namespaces; sets run.init_pid, init_pidfd and channel."""
+    run: Instance,
+    flags: int,
+    shared: list[tuple[str, int, int]],
+    policy: tuple[bytes, bool] | None,
+    label: lsm.Label | None,
+) -> bool:
+    """Make the process that becomes init, in its namespaces; sets run.init_pid, init_pidfd and channel.
+
+    Returns whether it was born in the unified hierarchy's cgroup.
+    """
     ours, theirs = pair()
     run.channel = ours
     assert run.cgroups is not None
@@ -269,27 +288,38 @@ def _clone(
     # the process was moved, so init does that.
     at_clone = flags if into >= 0 and not run.cgroups.has_v1 else flags & ~sched.CLONE_NEWCGROUP
     at_clone &= ~sched.CLONE_NEWTIME  # its offsets must be written before it is entered
-    later = flags & ~at_clone
-    arguments = child.Arguments(run, theirs, later, policy, lsm_plan)
+    run.clone_flags = at_clone
+    run.created_namespaces = flags
+    arguments = child.Arguments(run, theirs, flags & ~at_clone, policy, label)
     try:
-        if shared:
-            pid = _clone_beside(at_clone, shared, into, arguments)
-            run.init_pid = pid
-            run.init_pidfd = os.pidfd_open(pid)
-        else:
-            pid, pidfd = sched.clone3(at_clone | sched.CLONE_PIDFD, cgroup_fd=into)
-            if pid == 0:
-                child.run_child(arguments)
-            run.init_pid = pid
-            run.init_pidfd = pidfd
-    except OSError as error:
-        raise LxcError(f"cannot make the container's namespaces: {describe(error)}") from error
+        for cgroup_fd in dict.fromkeys((into, -1)):
+            try:
+                _clone_once(run, at_clone, shared, cgroup_fd, arguments)
+            except OSError as error:
+                if cgroup_fd < 0:
+                    raise LxcError(f"cannot make the container's namespaces: {describe(error)}") from error
+                log.debug(f"the kernel does not clone into a cgroup: {describe(error)}")
+            else:
+                return cgroup_fd >= 0
     finally:
         theirs.close()
         for _name, _flag, fd in shared:
             os.close(fd)
-    run.clone_flags = at_clone
-    run.created_namespaces = flags
+    return False
+
+
+def _clone_once(
+    run: Instance, flags: int, shared: list[tuple[str, int, int]], cgroup_fd: int, arguments: child.Arguments
+) -> None:
+    if shared:
+        run.init_pid = _clone_beside(flags, shared, cgroup_fd, arguments)
+        run.init_pidfd = os.pidfd_open(run.init_pid)
+        return
+    pid, pidfd = sched.clone3(flags, cgroup_fd=cgroup_fd)
+    if pid == 0:
+        child.run_child(arguments)
+    run.init_pid = pid
+    run.init_pidfd = pidfd
 
 
 def _clone_beside(
@@ -323,8 +353,11 @@ def _create_network(run: Instance) -> None:
     run.network_made = True
 
     def script(net: Net, event: str, extra: list[str]) -> None:
-        with signals.interruptible(_CANCELLING):
-            run_script(run.hooks, net, event, extra)
+        try:
+            with signals.interruptible(_CANCELLING):
+                run_script(run.hooks, net, event, extra)
+        except signals.Interrupted as error:
+            raise LxcError(f"the start was cancelled by signal {error.args[0]} during a network script") from None
 
     iface.create_all(run.conf.nets, run.init_pid, script, reboot=run.reboots > 0)
     _cancelled(run)
@@ -355,8 +388,9 @@ def _until_ready(run: Instance) -> tuple[dict[str, object], list[int]]:
             return payload, fds
         assert isinstance(payload, tuple)
         mount_fd = idmapped.open_mount(payload, run.namespace_fds.get("user", -1))
-        channel.send(MOUNT, None, [mount_fd])
-        os.close(mount_fd)
+        channel.send(MOUNT, None, [mount_fd] if mount_fd >= 0 else [])
+        if mount_fd >= 0:
+            os.close(mount_fd)
 
 
 def _take(run: Instance, ready: dict[str, object], fds: list[int]) -> None:
@@ -382,7 +416,8 @@ def _take(run: Instance, ready: dict[str, object], fds: list[int]) -> None:
     # Only now do the namespaces exist that init made itself.
     missing = run.created_namespaces & ~run.clone_flags
     run.namespace_fds.update(spaces.keep(run.init_pid, missing))
-    run.namespace_fds = {row.name: run.namespace_fds[row.name] for row in namespaces.NAMESPACES if row.name in run.namespace_fds}
+    kept = run.namespace_fds
+    run.namespace_fds = {row.name: kept[row.name] for row in namespaces.NAMESPACES if row.name in kept}
     run.clone_flags = run.created_namespaces
 
 

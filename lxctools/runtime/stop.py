@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..config.conf import Config
 
-_SYSTEMD_HALT = _signal.SIGRTMIN + 3
+_SYSTEMD_HALT = int(_signal.SIGRTMIN) + 3
 # Not even when it is in that state now: the only registration that a reboot does not end.
 _ACROSS_REBOOT = 2
 
@@ -81,7 +81,7 @@ def _halt_signal(name: str, lxcpath: str, conf: Config) -> int:
         number: int = conf["lxc.signal.halt"]
         return number
     pid = client.init_pid(name, lxcpath)
-    return _SYSTEMD_HALT if pid and _blocks(pid, _SYSTEMD_HALT) else _signal.SIGPWR
+    return _SYSTEMD_HALT if pid and _blocks(pid, _SYSTEMD_HALT) else int(_signal.SIGPWR)
 
 
 def _blocks(pid: int, number: int) -> bool:

@@ -3,9 +3,11 @@
 
         monitor                                            child (in the new namespaces)
            |                                                  |
-           | id maps, cgroups, limits, network, rlimits       |  waits
-           |------------------ GO {devices} ----------------->|
-           |                                                  |  user ids, cgroup and time namespaces, rootfs, mounts,
+           | id maps, rlimits                                 |  waits
+           |------------------ GO --------------------------->|
+           | cgroups, limits, network                         |  user ids, rootfs, host name
+           |------------------ DEVICES {devices} ------------>|
+           |                                                  |  cgroup and time namespaces, interfaces, mounts,
            |<----------------- IDMAP {target} ----------------|  /dev: any number of times: an idmapped mount is asked
            |------------------ MOUNT + fd ------------------->|  for, and comes back as a detached mount
            |                                                  |  LSM, no_new_privs, seccomp, start hooks
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 GO = "GO"
+DEVICES = "DEVICES"
 IDMAP = "IDMAP"
 MOUNT = "MOUNT"
 READY = "READY"
