@@ -30,12 +30,14 @@ class FakeMonitor:
         cgroups: Mapping[str, str] | None = None,
         denied: bool = False,
         silent: bool = False,
+        clone_flags: int = 0,
     ) -> None:
         self.state = state
         self.pid = pid or os.getpid()
         self.config = dict(config or {})
         self.cgroups = dict(cgroups or {})
         self.denied = denied
+        self.clone_flags = clone_flags
         self.asked: list[int] = []
         self.served: list[int] = []
         self.waiting: list[socket.socket] = []
@@ -100,7 +102,7 @@ class FakeMonitor:
         elif number == GET_INIT_PID:
             self._reply(client, 0, self.pid)
         elif number == GET_CLONE_FLAGS:
-            self._reply(client, 0, 0)
+            self._reply(client, 0, self.clone_flags)
         elif number == GET_CONFIG_ITEM:
             value = self.config.get(payload.rstrip(b"\0").decode())
             self._reply(client, 0 if value else -1, data=value.encode() + b"\0" if value else b"")

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .test_commands import define, lxc, lxcpath
+from .fake_monitor import FakeMonitor
+from .test_commands import define, lxc, lxcpath, until
 
 __all__ = ("lxcpath",)
 pytestmark = pytest.mark.root
@@ -67,3 +69,33 @@ def test_a_fifo_does_not_hang_the_list(lxcpath: Path, parent: Path) -> None:
     done = lxc("ls", "-P", lxcpath, "-f", "-F", "NAME,GROUPS", "--nesting")
     assert time.monotonic() - begun < 4
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["NAME", "e3", "e5"]
+
+
+def test_a_running_container_is_entered(lxcpath: Path) -> None:
+    define(lxcpath, "c1")
+    newns, newnet = 0x20000, 0x40000000
+    # Its own mounts, without /proc, and its own network, in which another monitor answers.
+    code = (
+        "import sys, os; sys.path.insert(0, sys.argv[1]); from tests.unit.cli.fake_monitor import FakeMonitor\n"
+        "with FakeMonitor(sys.argv[2], 'n1', state=6, config={'lxc.group': 'inner'}): print(flush=True); sys.stdin.read()"
+    )
+    repository = str(Path(__file__).parents[3])
+    script = 'mount -t tmpfs none "$2" && mkdir "$2/n2" && : >"$2/n2/config" && exec /usr/bin/python3 -c "$0" "$1" "$2"'
+    inside = subprocess.Popen(
+        ["/usr/bin/unshare", "--mount", "--net", "/bin/sh", "-c", script, code, repository, str(lxcpath)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert inside.stdout is not None and inside.stdout.readline() == b"\n"
+        with FakeMonitor(str(lxcpath), "c1", pid=inside.pid, clone_flags=newns | newnet):
+            assert lxc("ls", "-P", lxcpath, "-f", "-F", "NAME,STATE,GROUPS,INTERFACE", "--nesting=2").stdout == (
+                "NAME STATE   GROUPS INTERFACE \n"
+                "c1   RUNNING -      lo        \n"
+                "\\n1  FROZEN  inner  lo        \n"
+                "\\n2  STOPPED -      -         \n"
+            )
+            assert lxc("ls", "-P", lxcpath, "-1", "--nesting", "--active").stdout == "c1\nc1/n1\n"
+    finally:
+        inside.communicate(b"")
+    until(lambda: inside.poll() is not None)
