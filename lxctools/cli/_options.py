@@ -78,7 +78,19 @@ class Command:
     is half done is undone. check: called with the Values after reading; raises BadValue.
     """
 
-    __slots__ = ("bad_name", "check", "makes", "many_paths", "name", "named", "options", "summary", "synopsis", "undo")
+    __slots__ = (
+        "bad_name",
+        "check",
+        "makes",
+        "many_paths",
+        "name",
+        "named",
+        "options",
+        "rcfile",
+        "summary",
+        "synopsis",
+        "undo",
+    )
 
     def __init__(
         self,
@@ -92,6 +104,7 @@ class Command:
         makes: bool = False,
         bad_name: int = 1,
         undo: bool = False,
+        rcfile: bool = True,
         check: Callable[[Values], None] | None = None,
     ) -> None:
         self.name = name
@@ -103,6 +116,7 @@ class Command:
         self.makes = makes
         self.bad_name = bad_name
         self.undo = undo
+        self.rcfile = rcfile
         self.check = check
 
     @property
@@ -346,7 +360,7 @@ def help_text(command: Command) -> str:
     common = [row for row in COMMON if row.dest not in ("name", "rcfile", "help")]
     if command.named:
         own.insert(0, COMMON[0])
-    if not any(row.long == "rcfile" for row in own):
+    if command.rcfile and not any(row.long == "rcfile" for row in own):
         own.append(COMMON[-1])
     return (
         f"Usage: {command.prog} {command.synopsis}\n\n{command.summary}\n\nOptions :\n"

@@ -23,6 +23,7 @@ COMMAND = Command(
     "-l | ITEM",
     "Print the value of ITEM in lxc.conf(5), or with -l the names of all items.",
     named=False,
+    rcfile=False,
 )
 
 

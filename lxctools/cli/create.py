@@ -42,6 +42,7 @@ COMMAND = Command(
     ),
     makes=True,
     undo=True,
+    rcfile=False,
 )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ COMMAND = Command(
                metavar="REGEX"),
     ),
     named=False,
+    rcfile=False,
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ COMMAND = Command(
     "Print every change of state of the containers whose whole name matches REGEX, until interrupted.",
     (Option("Q", "quit", NONE, "quit", "tell the lxc-monitord of each -P to end, and print nothing"),),
     named=False,
+    rcfile=False,
     many_paths=True,
 )
 
