@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 
 from .. import log, process
-from ..config.net import Net
 from ..errors import LxcError
 
 TYPE_CHECKING = False
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..config.conf import Config
+    from ..config.net import Net
 
 SHELL = "/bin/sh"
 _PARENT_KNOWN = ("veth", "macvlan", "phys")
