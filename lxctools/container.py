@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 
 from . import states
-from .errors import LxcError, NotRunning
+from .errors import Denied, LxcError, NotRunning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,6 +110,15 @@ class Container:
 
         return client.init_pid(self.name, self.lxcpath, timeout=self.timeout) or -1
 
+    @property
+    def controllable(self) -> bool:
+        """False only when it runs and its monitor refuses the caller."""
+        try:
+            self.require_control()
+        except Denied:
+            return False
+        return True
+
     def require_running(self) -> None:
         """Raise NotRunning unless it runs."""
         if not self.running:
@@ -146,6 +155,36 @@ class Container:
     def get_config_item(self, key: str) -> str:
         """The value on disk, as liblxc prints it. Raises ConfigError for an unknown key."""
         return self.config.text(key)
+
+    def set_config_item(self, key: str, value: str | Sequence[str]) -> None:
+        """Replace a value in memory; a sequence sets the items of a list. Raises ConfigError."""
+        config = self.config
+        config.clear(key)
+        for item in [value] if isinstance(value, str) else value:
+            config.set(key, item)
+
+    def append_config_item(self, key: str, value: str) -> None:
+        """Set a value in memory, or add an item to a list. Raises ConfigError."""
+        self.config.set(key, value)
+
+    def clear_config_item(self, key: str) -> None:
+        """Unset a value in memory. Raises ConfigError."""
+        self.config.clear(key)
+
+    def get_keys(self, key: str = "") -> list[str]:
+        """The keys that are set, or those of them that begin with one such as lxc.net.0."""
+        return [name for name in self.config.keys() if not key or name == key or name.startswith(key + ".")]
+
+    def save_config(self, path: str | None = None) -> None:
+        """Write the configuration to its file, under the container's lock, or to another one. Raises LxcError, OSError."""
+        from .locks import ContainerLock
+
+        if path is not None:
+            self.config.save(path)
+            return
+        os.makedirs(os.path.dirname(self.config_file_name), 0o770, exist_ok=True)
+        with ContainerLock(self.lxcpath, self.name):
+            self.config.save(self.config_file_name)
 
     def rootfs_directory(self) -> str:
         """The folder that is its root file system; "" for a backend that must be mounted first, and without one."""
@@ -270,6 +309,16 @@ class Container:
             setattr(chosen, field, value)
         return attach(self.name, self.lxcpath, chosen)
 
+    def console_getfd(self, ttynum: int = ANY_TTY) -> tuple[int, int]:
+        """(master, keeper) of a tty; it is free again when the keeper, a descriptor too, is closed. Raises LxcError."""
+        from .protocol import client
+
+        found = client.tty(self.name, self.lxcpath, ttynum)
+        if found is None:
+            raise NotRunning(f"{self.name} is not running")
+        connection, master, _number = found
+        return master, connection.detach()
+
     def console(self, ttynum: int = ANY_TTY, *, escape: int = 1) -> int:
         """Connect stdin and stdout to a tty until the escape (a control character, then q) or the tty's end.
 
@@ -297,6 +346,22 @@ class Container:
             os.close(found)
         with open(fd, "rb") as file:
             return file.read().decode("ascii", "replace")
+
+    def set_cgroup_item(self, item: str, value: str) -> None:
+        """Write a cgroup file such as memory.max in its limit cgroup. Raises NotRunning, OSError."""
+        from .protocol import client
+
+        found = client.cgroup_fd(self.name, self.lxcpath, item.partition(".")[0], limit=True, timeout=self.timeout)
+        if found is None:
+            raise NotRunning(f"{self.name} has no cgroup with {item}")
+        try:
+            fd = os.open(item, os.O_WRONLY | os.O_CLOEXEC, dir_fd=found)
+        finally:
+            os.close(found)
+        try:
+            os.write(fd, os.fsencode(value))
+        finally:
+            os.close(fd)
 
     def get_interfaces(self) -> tuple[str, ...]:
         """The names of the interfaces in its network namespace, sorted; () when stopped."""

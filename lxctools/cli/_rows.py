@@ -79,11 +79,13 @@ class Query:
         self.running: bool = values.running
         self.frozen: bool = values.frozen
         self.stopped: bool = values.stopped
-        self.groups = {word.strip() for word in values.groups.split(",") if word.strip()}
+        self.groups: set[str] | None = None
+        if values.groups:
+            self.groups = {word.strip() for word in values.groups.split(",") if word.strip()}
 
     def needs_states(self) -> bool:
         """Whether monitors must be asked."""
-        return bool(self.columns or self.running or self.frozen or self.stopped or self.groups)
+        return bool(self.columns or self.running or self.frozen or self.stopped or self.groups is not None)
 
     def state_matches(self, row: Row) -> bool:
         """All state options are ANDed; a container whose state is not known counts as running."""
@@ -162,9 +164,10 @@ def collect(query: Query, place: Place, patience: Patience) -> list[Row]:
     if query.needs_states():
         ask_states(rows, patience)
         rows = list(filter(query.state_matches, rows))
-    if query.groups:
+    if query.groups is not None:
         fill(rows, ["GROUPS"], patience, place)
-        rows = [row for row in rows if query.groups <= row.groups()]
+        # "-g ," asks for no group in particular, but for one: LXC behaviour.
+        rows = [row for row in rows if row.groups() and query.groups <= row.groups()]
     if query.columns:
         fill(rows, query.columns, patience, place)
     return rows

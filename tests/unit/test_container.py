@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The public API where it needs no monitor, or one that the test plays."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lxctools import container, states
+from lxctools.container import Container, list_containers
+from lxctools.errors import ConfigError, Denied, NotRunning, TimedOut
+
+from .cli.fake_monitor import FROZEN, FakeMonitor
+
+
+@pytest.fixture
+def lxcpath() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="lxcu.", dir="/tmp") as folder:
+        yield folder
+
+
+def define(lxcpath: str, name: str, text: str = "") -> None:
+    os.mkdir(f"{lxcpath}/{name}")
+    Path(f"{lxcpath}/{name}/config").write_text(text)
+
+
+def test_listing(lxcpath: str) -> None:
+    for name in ("b", "a", "é", ".c"):
+        define(lxcpath, name)
+    os.mkdir(f"{lxcpath}/d")
+    with FakeMonitor(lxcpath, "x"), FakeMonitor(lxcpath, "b"):
+        assert list_containers(config_path=lxcpath) == ("a", "b", "x", "é")
+        assert list_containers(active=True, defined=False, config_path=lxcpath) == ("b", "x")
+        assert list_containers(active=False, defined=True, config_path=lxcpath) == ("a", "b", "é")
+        assert list_containers(False, False, lxcpath) == ()
+    assert list_containers(config_path=lxcpath + "/nowhere") == ()
+
+
+def test_undefined(lxcpath: str) -> None:
+    it = Container("c1", lxcpath)
+    assert (it.defined, it.running, it.state, it.init_pid, it.controllable) == (False, False, "STOPPED", -1, True)
+    assert it.config_file_name == f"{lxcpath}/c1/config"
+    assert (it.get_ips(), it.get_interfaces(), it.get_cgroup_item("memory.max")) == ((), (), None)
+    assert it.get_running_config_item("lxc.uts.name") is None
+    with pytest.raises(NotRunning, match="is not defined"):
+        it.require_running()
+    with pytest.raises(NotRunning):
+        it.freeze()
+    it.unfreeze()
+    assert it.wait([states.STOPPED], 0)
+
+
+def test_running(lxcpath: str) -> None:
+    define(lxcpath, "c1", "lxc.uts.name = disk\n")
+    with FakeMonitor(lxcpath, "c1", state=FROZEN, config={"lxc.uts.name": "running"}):
+        it = Container("c1", lxcpath)
+        assert (it.running, it.state, it.init_pid, it.controllable) == (True, "FROZEN", os.getpid(), True)
+        assert it.get_config_item("lxc.uts.name") == "disk"
+        assert it.get_running_config_item("lxc.uts.name") == "running"
+        assert it.get_running_config_item("lxc.nothing") is None
+        it.require_running()
+
+
+def test_a_monitor_that_refuses_or_is_silent(lxcpath: str) -> None:
+    with FakeMonitor(lxcpath, "c1", denied=True), FakeMonitor(lxcpath, "c2", silent=True):
+        assert not Container("c1", lxcpath).controllable
+        with pytest.raises(Denied):
+            _ = Container("c1", lxcpath).state
+        with pytest.raises(TimedOut):
+            _ = Container("c2", lxcpath, timeout=0.1).state
+
+
+def test_configuration(lxcpath: str) -> None:
+    define(lxcpath, "c1", "# mine\nlxc.group = a\nlxc.group = b\nlxc.uts.name = x\n")
+    it = Container("c1", lxcpath)
+    it.set_config_item("lxc.uts.name", "y")
+    it.set_config_item("lxc.group", ["c", "d"])
+    it.append_config_item("lxc.group", "e")
+    assert it.get_config_item("lxc.group") == "c\nd\ne\n"
+    it.clear_config_item("lxc.uts.name")
+    assert it.get_config_item("lxc.uts.name") == ""
+    for bad in (lambda: it.get_config_item("lxc.bogus"), lambda: it.set_config_item("lxc.tty.max", "x")):
+        with pytest.raises(ConfigError):
+            bad()
+    it.save_config(f"{lxcpath}/copy")
+    assert Path(f"{lxcpath}/copy").read_text().splitlines() == [
+        "# mine", "lxc.group = c", "lxc.group = d", "lxc.group = e",
+    ]  # fmt: skip
+    assert Path(it.config_file_name).read_text().startswith("# mine\nlxc.group = a\n")
+
+
+def test_rcfile(lxcpath: str) -> None:
+    Path(f"{lxcpath}/rc").write_text("lxc.uts.name = z\n")
+    it = Container("c1", lxcpath)
+    it.load_config(f"{lxcpath}/rc")
+    assert it.defined
+    assert (it.config_file_name, it.get_config_item("lxc.uts.name")) == (f"{lxcpath}/rc", "z")
+    with pytest.raises(ConfigError, match=r'^Failed to load rcfile ".*/nope"'):
+        it.load_config(f"{lxcpath}/nope")
+
+
+def test_cgroup_items(lxcpath: str, tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("max\n")
+    with FakeMonitor(lxcpath, "c1", cgroups={"memory": str(tmp_path)}):
+        it = Container("c1", lxcpath)
+        assert it.get_cgroup_item("memory.max") == "max\n"
+        assert it.get_cgroup_item("memory.nope") is None
+        assert it.get_cgroup_item("nope.max") is None
+        it.set_cgroup_item("memory.max", "100")
+        assert (tmp_path / "memory.max").read_text() == "100\n"
+        with pytest.raises(OSError, match="No such file"):
+            it.set_cgroup_item("memory.nope", "1")
+
+
+def test_which_addresses_are_listed() -> None:
+    addresses = [
+        ("lo", "inet", "127.0.0.1"),
+        ("lo", "inet", "10.8.8.8"),
+        ("eth0", "inet", "10.0.3.9"),
+        ("eth0", "inet", "10.0.3.77"),
+        ("eth0", "inet6", "fe80::1"),
+        ("eth0", "inet6", "febf::1"),
+        ("eth0", "inet6", "fec0::1"),
+        ("eth1", "inet6", "2001:db8::5"),
+    ]
+    assert container.select_ips(addresses) == ("10.0.3.77", "10.0.3.9", "2001:db8::5", "fec0::1")
+    assert container.select_ips(addresses, family="inet6") == ("2001:db8::5", "fec0::1")
+    assert container.select_ips(addresses, interface="lo") == ("10.8.8.8", "127.0.0.1")
+
+
+@pytest.mark.root
+def test_our_own_network() -> None:
+    home = container.open_network()
+    assert home is not None
+    try:
+        network = container.networks_of({1: home}, home)[1]
+    finally:
+        os.close(home)
+    assert network is not None
+    assert set(network.interfaces) == {name for _index, name in socket.if_nameindex()}
+    assert ("lo", "inet", "127.0.0.1") in network.addresses
