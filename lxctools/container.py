@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from .config.conf import Config
+    from .config.peek import Peek
 
 FOREVER = -1
 ANY_TTY = -1
@@ -448,6 +449,13 @@ def select_ips(
     )
 
 
+def peek_at(keys: Iterable[str]) -> Peek:
+    """A reader of these keys only, for many containers on disk."""
+    from .config.peek import Peek
+
+    return Peek(frozenset(keys))
+
+
 def name_filter(pattern: str, *, whole: bool = False) -> Callable[[str], bool]:
     """A test of names by a POSIX extended regular expression. whole: anchored at both ends, as lxc-monitor does it.
 
@@ -514,12 +522,12 @@ def quit_monitord(lxcpath: str) -> bool:
 
 def preload_for_nesting() -> int:
     """Import what lxc-ls uses inside containers, where nothing may be imported; a descriptor of /proc for use there."""
-    from .config import conf
+    from .config import peek
     from .linux import rtnetlink, sched
     from .protocol import client
     from .runtime import inside
 
-    assert conf and rtnetlink and sched and client and inside
+    assert peek and rtnetlink and sched and client and inside
     return os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 

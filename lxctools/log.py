@@ -26,7 +26,7 @@ _LONGEST_LINE = 4096
 class _State:
     """What the sinks need; one per process."""
 
-    __slots__ = ("prog", "name", "threshold", "fd", "path", "to_stderr", "use_syslog")
+    __slots__ = ("fd", "name", "path", "prog", "threshold", "to_stderr", "use_syslog")
 
     def __init__(self) -> None:
         self.prog = "lxc"

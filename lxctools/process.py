@@ -12,7 +12,6 @@ import os
 import select
 import time
 
-from . import log
 from .errors import LxcError, TimedOut, describe
 
 TYPE_CHECKING = False
@@ -27,7 +26,7 @@ _MOST_KEPT = 1 << 20  # output kept in memory; the rest is drained and dropped
 class Result:
     """How a program ended: status as os.waitstatus_to_exitcode() gives it, and what it printed."""
 
-    __slots__ = ("argv", "status", "output")
+    __slots__ = ("argv", "output", "status")
 
     def __init__(self, argv: Sequence[str], status: int, output: bytes) -> None:
         self.argv = argv

@@ -14,7 +14,7 @@ from .. import log
 from ..config.system import system_value
 from ..errors import LxcError, describe
 from ..files import write_value
-from ..idmap.ranges import IdMap, root_ids
+from ..idmap.ranges import IdMap, to_host
 from ..linux import bpf, proc
 from . import devices
 from .hierarchy import UNIFIED, Hierarchy, Host
@@ -216,7 +216,7 @@ class ContainerCgroups:
 
     def chown_payload(self, maps: list[IdMap]) -> None:
         """Give the container's root its cgroup: the folder and what the kernel lists as delegatable."""
-        _uid, gid = root_ids(maps)
+        gid = to_host(maps, "g", 0)
         if gid is None:
             return
         for group in self._groups:
@@ -367,11 +367,16 @@ class ContainerCgroups:
         """The processes' folder of every hierarchy, in the hierarchies' order."""
         return [group.fd for group in self._groups]
 
-    def mount_data(self) -> list[tuple[int, list[str], str, str]]:
-        """For mounting inside: (version, controllers, mount point on the host, the container's path in the hierarchy)."""
+    def mount_data(self) -> list[tuple[str, list[str], int, str]]:
+        """For mounting inside: (mount point on the host, controllers, version, the container's path below it) each."""
         return [
-            (g.hierarchy.version, g.hierarchy.controllers, g.hierarchy.mountpoint, f"{g.hierarchy.base}/{g.inner}".strip("/"))
-            for g in self._groups
+            (
+                group.hierarchy.mountpoint,
+                group.hierarchy.controllers,
+                group.hierarchy.version,
+                f"{group.hierarchy.base}/{group.inner}".strip("/"),
+            )
+            for group in self._groups
         ]
 
     # -- freezing (pure unified host, without waiting)

@@ -12,7 +12,7 @@ import time
 from .. import container as api
 from .. import states
 from ..container import Container
-from ..errors import Denied, LxcError, TimedOut, os_path
+from ..errors import Denied, TimedOut, describe, os_path
 from ..protocol import client
 from . import _out
 
@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ..config.peek import Peek
     from ._options import Values
 
 COLUMNS = (
@@ -37,7 +38,7 @@ _LEAST = 0.05
 class Row:
     """One container. state: a number, or None when the monitor refuses to say or does not answer (then silent)."""
 
-    __slots__ = ("container", "defined", "denied", "fields", "level", "name", "path", "silent", "state")
+    __slots__ = ("container", "denied", "fields", "level", "name", "on_disk", "path", "silent", "state")
 
     def __init__(self, name: str, lxcpath: str, parent: str = "", level: int = 0) -> None:
         self.name = name
@@ -48,7 +49,7 @@ class Row:
         self.state: int | None = states.STOPPED
         self.denied = False
         self.silent = False
-        self.defined = True
+        self.on_disk: dict[str, list[str]] | None = None
 
     @property
     def running(self) -> bool:
@@ -129,16 +130,21 @@ class Place:
     proc: a descriptor of the host's /proc, for places whose own does not show us.
     """
 
-    __slots__ = ("asleep", "level", "lxcpath", "parent", "proc")
+    __slots__ = ("_peek", "asleep", "level", "lxcpath", "parent", "proc")
 
-    def __init__(
-        self, lxcpath: str, *, parent: str = "", level: int = 0, asleep: bool = False, proc: int | None = None
-    ) -> None:
+    def __init__(self, lxcpath: str, *, parent: str = "", level: int = 0, asleep: bool = False, proc: int | None = None) -> None:
         self.lxcpath = lxcpath
         self.parent = parent
         self.level = level
         self.asleep = asleep
         self.proc = proc
+        self._peek: Peek | None = None
+
+    def peek(self, path: str) -> dict[str, list[str]]:
+        """What the table needs of a configuration file. Raises OSError."""
+        if self._peek is None:
+            self._peek = api.peek_at(FROM_CONFIG.values())
+        return self._peek.read(path)
 
     def active(self) -> set[str]:
         """The names of the containers that have a monitor in our network namespace."""
@@ -187,7 +193,7 @@ def fill(rows: list[Row], wanted: Iterable[str], patience: Patience, place: Plac
     columns = set(wanted)
     for row in rows:
         _identity(row, columns, patience)
-        _from_configuration(row, columns, patience)
+        _from_configuration(row, columns, patience, place)
     if columns & INSIDE_NETWORK:
         _network([row for row in rows if row.answers], columns, place)
     for row in rows:
@@ -211,7 +217,7 @@ def _identity(row: Row, columns: set[str], patience: Patience) -> None:
             row.fields["PID"] = str(pid)
 
 
-def _from_configuration(row: Row, columns: set[str], patience: Patience) -> None:
+def _from_configuration(row: Row, columns: set[str], patience: Patience, place: Place) -> None:
     """A running container's values come from its monitor, others from disk."""
     for column, key in FROM_CONFIG.items():
         if column not in columns:
@@ -221,28 +227,28 @@ def _from_configuration(row: Row, columns: set[str], patience: Patience) -> None
             answer = patience.ask(row, lambda key=key: row.container.get_running_config_item(key))  # type: ignore[misc]
             value = answer if isinstance(answer, str) else None
         if not row.answers and (column == "GROUPS" or not row.denied):
-            value = _on_disk(row, key)
+            value = _on_disk(row, key, place)
         row.fields[column] = _shown(column, value or "")
 
 
 def _shown(column: str, value: str) -> str:
     if column == "AUTOSTART":
-        return value if value not in ("", "0") else "0"
+        return "0" if value.rpartition("\n")[2] in ("", "0") else "1"
     if column == "UNPRIVILEGED":
         return "true" if value else "false"
     return ", ".join(value.splitlines()) or NOTHING
 
 
-def _on_disk(row: Row, key: str) -> str:
-    """Empty when there is no configuration or it cannot be read; that is told once."""
-    if not row.defined:
-        return ""
-    try:
-        return row.container.get_config_item(key)
-    except (LxcError, OSError) as error:
-        row.defined = False
-        _out.complain(f"Failed to load config for {os_path(row.name)}: {error}\n")
-        return ""
+def _on_disk(row: Row, key: str, place: Place) -> str:
+    """The value on disk; empty when there is no configuration or it cannot be read, and that is told once."""
+    if row.on_disk is None:
+        row.on_disk = {}
+        try:
+            if row.container.defined:
+                row.on_disk = place.peek(row.container.config_file_name)
+        except OSError as error:
+            _out.complain(f"Failed to load config for {os_path(row.name)}: {describe(error)}\n")
+    return "\n".join(row.on_disk.get(key, ()))
 
 
 def _network(rows: list[Row], columns: set[str], place: Place) -> None:

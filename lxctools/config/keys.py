@@ -6,8 +6,8 @@ Network keys are in net.py. A family (a name that ends in a dot) takes any text 
 
 from __future__ import annotations
 
-from . import values as v
 from .. import paths
+from . import values as v
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ lxc-update-config converts a file; until it exists here, the message names the l
 
 from __future__ import annotations
 
-from ..errors import ConfigError
 from . import keys
 
 TYPE_CHECKING = False

@@ -18,7 +18,7 @@ from ..config.conf import Config
 from ..config.system import system_value, system_values
 from ..errors import LxcError, describe
 from ..hooks.run import HookContext, run_line
-from ..idmap.ranges import root_ids
+from ..idmap.ranges import IdMap, to_host
 from ..storage import backend as storage
 from ..template.run import find_template, run_template
 from ..undo import Undo
@@ -163,9 +163,9 @@ def _fill(
     partial.release()
 
 
-def _give_to_root(maps: Sequence[object], folder: str, rootfs: str) -> None:
+def _give_to_root(maps: Sequence[IdMap], folder: str, rootfs: str) -> None:
     """The container's root owns its folder and its root file system."""
-    uid, gid = root_ids(maps)  # type: ignore[arg-type]
+    uid, gid = to_host(maps, "u", 0), to_host(maps, "g", 0)
     if uid is None or gid is None:
         raise LxcError("lxc.idmap maps no id 0: a template cannot run", remedy="map u 0 ... and g 0 ...")
     try:

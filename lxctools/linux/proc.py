@@ -9,7 +9,7 @@ import os
 class Mount:
     """One line of mountinfo: where what is mounted, and how it propagates."""
 
-    __slots__ = ("device", "fstype", "options", "optional", "parent", "point", "root", "source", "super_options")
+    __slots__ = ("device", "fstype", "optional", "options", "parent", "point", "root", "source", "super_options")
 
     def __init__(self, line: bytes) -> None:
         left, _, right = line.partition(b" - ")

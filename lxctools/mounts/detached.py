@@ -66,7 +66,7 @@ def filesystem(fstype: str, options: list[tuple[str, str | None]], attributes: i
 
 def _complaint(context: int) -> str:
     """The error messages that the kernel left in a file system context, as one line."""
-    lines = []
+    lines: list[str] = []
     while True:
         try:
             line = os.read(context, _LONGEST_COMPLAINT).decode("utf-8", "backslashreplace").strip()

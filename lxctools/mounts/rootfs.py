@@ -17,16 +17,10 @@ from .resolve import Root, mount_id, same_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from types import ModuleType
 
     from ..config.conf import Config
     from .ops import Ask
-
-    class Backend(Protocol):
-        """What is used of a storage backend."""
-
-        def mount(self, source: str, target: str, options: str) -> None:
-            """Mount the storage source on target."""
 
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -60,10 +54,10 @@ def slave_all() -> None:
                     log.warn(f"{row.point} stays a shared mount: {describe(failure)}")
 
 
-def mount_rootfs(conf: Config, backend: Backend | None = None, ask: Ask | None = None) -> Root:
+def mount_rootfs(conf: Config, backend: ModuleType | None = None, ask: Ask | None = None) -> Root:
     """Mount lxc.rootfs.path on lxc.rootfs.mount and return the Root; the host's own tree when there is no path.
 
-    backend: mounts anything but a folder; None for a folder, which is bound with everything mounted below it.
+    backend: mounts what is not a folder; a folder (or no backend) is bound here, with everything mounted below it.
     ask: gets an idmapped mount from the monitor. Raises LxcError naming path and key.
     """
     path = conf["lxc.rootfs.path"]
@@ -79,10 +73,14 @@ def mount_rootfs(conf: Config, backend: Backend | None = None, ask: Ask | None =
             f"cannot use lxc.rootfs.mount {target}: {describe(error)}", remedy="create the folder"
         ) from error
     try:
-        if backend is None:
+        if backend is None or backend.INFO.is_folder:
             return Root(_mount_folder(conf, path, place, ask), target)
-        backend.mount(path, target, conf["lxc.rootfs.options"])
-        return Root(os.open(target, _FOLDER), target)
+        backend.mount(path, target)
+        fd = os.open(target, _FOLDER)
+        on, off = bind_flags(parse_options(conf["lxc.rootfs.options"]))
+        if on or off:
+            detached.set_flags(fd, on, clear=off)
+        return Root(fd, target)
     except OSError as error:
         raise LxcError(
             f"cannot mount the root file system {path} on {target}: {describe(error)}", remedy=_remedy(error)

@@ -83,13 +83,6 @@ MOST_FDS = 252
 UNUSED_FD = -9  # what stands in a structure where the descriptor itself is passed beside it
 LONGEST_ADDRESS = 105  # bytes after the leading NUL
 
-
-def low32(value: int) -> int:
-    """The low 32 bits of a header's third field as a signed number: all that an int of the other side fills."""
-    value &= 0xFFFFFFFF
-    return value - (1 << 32) if value & 0x80000000 else value
-
-
 _FNV_START = 0xCBF29CE484222325
 _FNV_PRIME = 0x100000001B3
 
@@ -113,3 +106,9 @@ def address(name: bytes, lxcpath: bytes) -> bytes:
     if len(plain) <= LONGEST_ADDRESS:
         return b"\0" + plain
     return b"\0lxc/%016x/command" % fnv1a(place)
+
+
+def low32(value: int) -> int:
+    """The low 32 bits of a header's third field as a signed number: all that an int of the other side fills."""
+    value &= 0xFFFFFFFF
+    return value - (1 << 32) if value & 0x80000000 else value

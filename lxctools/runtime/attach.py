@@ -13,13 +13,14 @@ The entrant's interpreter starts while this side collects what it needs. What ha
 from __future__ import annotations
 
 import _signal
+import errno
 import os
 
-from .. import log, namespaces, paths
+from .. import log, namespaces
+from ..config import values
 from ..config.conf import Config
 from ..confine import caps, limits, lsm, seccomp
-from ..errors import LxcError, NotRunning, TimedOut, describe
-from ..config import values
+from ..errors import LxcError, NotRunning, describe
 from ..linux import proc, sched, tty
 from ..process import callers_environment
 from ..protocol import client
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
+
+_PERSONALITIES = {"i686": sched.PER_LINUX32, "x86_64": sched.PER_LINUX}
 
 # What the entrant says and hears (the same channel class as a start, other words).
 PLAN = "PLAN"
@@ -205,13 +208,18 @@ def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: 
         if any(on_terminal):
             master, peer = _open_pty(name, lxcpath)
             opened.append(peer)
-            terminal = proxy.Proxy(master, stdin=options.stdio[0], stdout=_first_terminal(options, on_terminal), log_path=options.pty_log)
-        plan, policy_listener = _plan(name, lxcpath, conf, options, target, flags, on_terminal)
+            terminal = proxy.Proxy(
+                master,
+                stdin=options.stdio[0] if on_terminal[0] else -1,
+                stdout=_first_terminal(options, on_terminal),
+                log_path=options.pty_log,
+            )
+        plan = _plan(name, lxcpath, conf, options, target, flags, on_terminal)
         fds = [pidfd, *options.stdio]
         if peer >= 0:
             fds.append(peer)
         entrant.channel.send(PLAN, plan, fds)
-        return _watch(name, lxcpath, entrant, target, plan, terminal, policy_listener)
+        return _watch(entrant, target, plan, terminal)
     finally:
         if terminal is not None:
             terminal.close()
@@ -272,7 +280,7 @@ def _enter_cgroup(folder: int, pid: bytes) -> None:
             return
         except OSError as error:
             last = error
-            if leaf != ".lxc" and error.errno != _EBUSY:
+            if leaf != ".lxc" and error.errno != errno.EBUSY:
                 break
     raise LxcError(f"cannot move into the container's cgroup: {describe(last) if last else 'no cgroup left'}")
 
@@ -302,7 +310,8 @@ def _plan(
     on_terminal: Sequence[bool],
 ) -> dict[str, object]:
     """Everything the entrant needs, as plain data."""
-    personality = caps_arch(options.arch or (client.config_item(name, lxcpath, "lxc.arch") or ""))
+    arch = options.arch or client.config_item(name, lxcpath, "lxc.arch") or ""
+    personality = _PERSONALITIES[values.architecture(arch)] if arch else None
     caller = callers_environment()
     variables = environment.of_attached(
         caller,
@@ -335,8 +344,67 @@ def _plan(
         "groups": options.groups,
         "uid": options.uid,
         "gid": options.gid,
-        "label": label,
+        "label": None if label is None else (label.attribute, label.data),
         "no_new_privs": client.config_item(name, lxcpath, "lxc.no_new_privs") == "1",
         "seccomp": program,
         "on_terminal": list(on_terminal),
     }
+
+
+def _watch(entrant: _Entrant, target: _Target, plan: dict[str, object], terminal: proxy.Proxy | None) -> int:
+    """From the program's pid to its end."""
+    channel = entrant.channel
+    pid = 0
+    try:
+        _kind, payload, _fds = channel.receive(PID, FAILED)
+        if _kind == FAILED:
+            raise _failure(payload)
+        assert isinstance(payload, int)
+        pid = payload
+        entrant.reap()
+        if terminal is not None:
+            terminal.prepare()
+        elif plan["argv"] is not None:
+            for number in (_signal.SIGINT, _signal.SIGQUIT):
+                _signal.signal(number, _signal.SIG_IGN)  # typed at a shared terminal they are for the program
+        failure = _until_executed(channel, pid, plan)
+        pidfd = os.pidfd_open(pid)
+        try:
+            if terminal is not None:
+                terminal.run(pidfd)
+        finally:
+            os.close(pidfd)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except PeerGone:
+        raise LxcError("the process that was to enter the container has died") from None
+    if failure is not None:
+        raise failure
+    return code if code >= 0 else 128 - code
+
+
+def _until_executed(channel: Channel, pid: int, plan: dict[str, object]) -> LxcError | None:
+    """Serve the program's process until it has executed the program (end of file) or says why not."""
+    while True:
+        try:
+            kind, payload, fds = channel.receive(FAILED, LABEL, LISTENER)
+        except PeerGone:
+            return None
+        if kind == FAILED:
+            return _failure(payload)
+        if kind == LABEL:
+            label = plan["label"]
+            assert isinstance(label, tuple)
+            attribute, data = label
+            # The host's /proc, opened from outside: the container's own could be anything.
+            fd = os.open(f"/proc/{pid}/attr/{attribute}", os.O_WRONLY | os.O_CLOEXEC)
+            channel.send(LABEL, data, [fd])
+            os.close(fd)
+        for listener in fds:
+            os.close(listener)
+
+
+def _failure(payload: object) -> LxcError:
+    assert isinstance(payload, tuple)
+    text, number = payload
+    code = {errno.ENOENT: NOT_FOUND, 0: 1}.get(number, NOT_EXECUTABLE)
+    return LxcError(text, exit_code=code)

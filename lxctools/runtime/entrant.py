@@ -14,12 +14,10 @@ in files: they are the container's. Users are asked for by running the container
 
 from __future__ import annotations
 
-import _signal
 import _socket
 import errno
 import fcntl
 import os
-import sys
 import termios
 
 from ..linux import mount, prctl, sched, seccomp

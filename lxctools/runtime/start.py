@@ -16,7 +16,7 @@ from ..cgroup import hierarchy
 from ..cgroup.session import ContainerCgroups
 from ..config.net import Net
 from ..confine import limits, lsm, seccomp
-from ..errors import AlreadyRunning, LxcError, describe
+from ..errors import LxcError, describe
 from ..hooks.run import run_hooks, run_script
 from ..idmap import apply as idmap_apply
 from ..linux import sched, signals
@@ -110,6 +110,9 @@ def _preload(conf: Config) -> None:
     iface.load({net.type for net in conf.nets})
     if conf["lxc.rootfs.path"]:
         storage_backend.for_config(conf)
+    mountpoint = conf["lxc.rootfs.mount"]
+    if mountpoint == paths.ROOTFS_MOUNT and not os.path.isdir(mountpoint):
+        os.makedirs(mountpoint, 0o755)  # an installation makes it; a checkout has nobody else to do so
 
 
 def run_monitor(request: Request, command_socket: command_server.ListeningSocket, report: daemon.Report) -> int:
@@ -172,9 +175,7 @@ def _abort(run: Instance, error: BaseException) -> None:
     end.wind_up(run, STOP)
     if run.request.foreground:
         raise error
-    # Only now: when the command returns, nothing is left.
-    log.error(f"start failed: {describe(error)}")
-    run.report.failed(error)
+    run.report.failed(error)  # only now: when the command returns, nothing is left
 
 
 def _why_child_died(run: Instance) -> str:

@@ -20,7 +20,6 @@ from ..errors import LxcError, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import ModuleType
 
     from ..config.conf import Config

@@ -14,7 +14,7 @@ import os
 from .. import paths, process
 from ..errors import LxcError, describe
 from ..idmap import apply as idmap_apply
-from ..idmap.ranges import IdMap, free_id, to_container
+from ..idmap.ranges import IdMap, to_ns, with_caller
 from ..linux import mount, prctl, sched
 
 TYPE_CHECKING = False
@@ -46,10 +46,10 @@ def run_template(
 ) -> None:
     """Run a template to its end. Raises LxcError with how it ended; an exception here ends everything it started."""
     arguments = [f"--path={folder}", f"--name={name}", f"--rootfs={rootfs}", *words]
-    all_maps = _with_caller(maps)
+    all_maps = with_caller(maps, os.geteuid(), os.getegid()) if maps else []
     if maps:
-        uid = to_container(all_maps, "u", os.geteuid())
-        gid = to_container(all_maps, "g", os.getegid())
+        uid = to_ns(all_maps, "u", os.geteuid())
+        gid = to_ns(all_maps, "g", os.getegid())
         arguments += ["--mapped-uid", str(uid), "--mapped-gid", str(gid)]
     argv = [path if maps else os.path.basename(path), *arguments]
     environment = process.callers_environment()
@@ -81,15 +81,6 @@ def run_template(
             f"the template {path} {how}",
             remedy="" if not quiet else "run it again without -q to see what it says",
         )
-
-
-def _with_caller(maps: Sequence[IdMap]) -> list[IdMap]:
-    """The maps, and the caller's own ids at free places: the template must be able to give files to the caller."""
-    result = list(maps)
-    for kind, own in (("u", os.geteuid()), ("g", os.getegid())):
-        if maps and to_container(maps, kind, own) is None:
-            result.append(IdMap(kind, free_id(maps, kind), own, 1))
-    return result
 
 
 def _be_init(
