@@ -129,7 +129,11 @@ class Host:
         }
         self.loops = {line.split(":")[0] for line in run("losetup", "-a").stdout.decode().splitlines()}
         self.monitors = _monitors()
-        self.sockets = {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines() if "/command" in line}
+        self.sockets = {
+            name
+            for name in (line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines())
+            if name.endswith("/command") and "/lxct" in name
+        }
 
     def added_since(self, before: Host) -> dict[str, set[str]]:
         """What is there now and was not before, by kind; empty when nothing."""
@@ -148,7 +152,7 @@ def _monitors() -> set[str]:
                 title = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if title.startswith(b"[lxc monitor]") or b"lxc-monitord" in title:
+            if (title.startswith(b"[lxc monitor]") or b"lxc-monitord" in title) and b"/lxct" in title:
                 found.add(f"{entry.name} {title.decode('utf-8', 'replace')}")
     return found
 

@@ -12,7 +12,7 @@ import _signal
 import os
 import sys
 
-from .. import __version__, log, paths
+from .. import LXC_VERSION, log, paths
 from ..errors import Denied, LxcError, describe, os_path
 from . import _options, _out
 
@@ -93,7 +93,7 @@ def _run(name: str, argv: list[str]) -> int:
     try:
         if hasattr(module, "parse"):
             return int(module.run(module.parse(argv[1:], called)))
-        values = _options.read(command, argv[1:], called=called, version=__version__)
+        values = _options.read(command, argv[1:], called=called, version=LXC_VERSION)
     except _options.Ended as end:
         return _ended(module, end)
     if not values.lxcpaths:

@@ -193,10 +193,25 @@ def test_ls_with_many_silent_monitors_ends_in_time(lxcpath: Path) -> None:
 
 
 def test_ls_lists_a_container_whose_config_cannot_be_read(three: Path) -> None:
-    (three / "e1" / "config").write_text("lxc.bogus = 1\n")
+    (three / "e1" / "config").write_text("lxc.bogus = 1\nlxc.group = g\n")
+    (three / "e4" / "config").mkdir(parents=True)
     done = lxc("ls", "-P", three, "-f", "-F", "NAME,GROUPS")
-    assert (done.returncode, done.stdout.splitlines()[1]) == (0, "e1   -           ")
-    assert "Failed to load config for e1" in done.stderr
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[1::3] == ["e1   g           ", "e4   -           "]
+    assert done.stderr == f"Failed to load config for e4: Is a directory: {three}/e4/config\n"
+
+
+def test_ls_reads_what_configurations_include(three: Path) -> None:
+    shared = three / "shared.conf"
+    shared.write_text(f"lxc.group = s\nlxc.include = {shared}\nlxc.include = {three}/nowhere\n")
+    (three / "d").mkdir()
+    (three / "d" / "1.conf").write_text("lxc.start.auto = 1\n")
+    (three / "d" / "no").write_text("lxc.group = no\n")
+    (three / "e1" / "config").write_text(f"lxc.group = x\nlxc.group =\nlxc.include = {shared}\n")
+    (three / "e3" / "config").write_text(f"lxc.include = {shared}\nlxc.include = {three}/d\nlxc.group = y\n")
+    assert lxc("ls", "-P", three, "-f", "-F", "NAME,GROUPS,AUTOSTART", "--stopped").stdout == (
+        "NAME GROUPS AUTOSTART \ne1   s      0         \ne3   s, y   1         \n"
+    )
 
 
 def test_ls_names_that_are_no_text(lxcpath: Path) -> None:
