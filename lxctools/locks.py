@@ -7,7 +7,6 @@ container's folder is locked by whoever creates the container (fcntl(2), F_OFD_S
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import struct
@@ -22,14 +21,15 @@ if TYPE_CHECKING:
 
 _F_OFD_GETLK, _F_OFD_SETLK = 36, 37
 _FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, pid
-_STEP = 0.02
+_FIRST_STEP, _LAST_STEP = 0.001, 0.02  # seconds between two tries
 PATIENCE = 60.0
 
 ABSENT, ONGOING, ABANDONED = "absent", "ongoing", "abandoned"
 
 
-def _set(fd: int, kind: int) -> None:
-    fcntl.fcntl(fd, _F_OFD_SETLK, struct.pack(_FLOCK, kind, os.SEEK_SET, 0, 0, 0))
+def _lock(fd: int) -> None:
+    """Take the write lock of the whole file. Raises BlockingIOError when another has it, OSError."""
+    fcntl.fcntl(fd, _F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
 
 
 class ContainerLock:
@@ -48,42 +48,43 @@ class ContainerLock:
     def __enter__(self) -> ContainerLock:
         try:
             os.makedirs(os.path.dirname(self._path), 0o755, exist_ok=True)
-            self._fd = os.open(
-                self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY, 0o600
-            )
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY, 0o600)
             self._wait()
         except OSError as error:
             self._close()
             raise LxcError(f"cannot lock the container ({self._path}): {describe(error)}") from error
-        except LxcError:
+        except BaseException:
             self._close()
             raise
         return self
 
     def _wait(self) -> None:
         deadline = time.monotonic() + self._patience
+        step = _FIRST_STEP
         while True:
             try:
-                _set(self._fd, fcntl.F_WRLCK)
+                _lock(self._fd)
                 return
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    raise
-            if time.monotonic() > deadline:
-                raise TimedOut(
-                    f"another command has held the container's lock {self._path} for more than {self._patience:g} s",
-                    remedy=f"`fuser {self._path}` tells which",
-                )
-            time.sleep(_STEP)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise self._held() from None
+            time.sleep(step)
+            step = min(2 * step, _LAST_STEP)
+
+    def _held(self) -> TimedOut:
+        holders = [pid for pid in processes_with(self._path) if pid != os.getpid()]
+        who = f"process {', '.join(map(str, holders))}" if holders else "another command"
+        return TimedOut(
+            f"{who} has held the container's lock {self._path} for more than {self._patience:g} s",
+            remedy=f"look at it with `ps {holders[0]}`" if holders else f"`fuser {self._path}` tells which, to root",
+        )
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)  # the lock belongs to the open file: this releases it
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self._close()
 
 
@@ -96,7 +97,11 @@ class PartialLock:
         """folder: LXCPATH/NAME, which exists. Raises OSError (EEXIST: somebody else's)."""
         self.path = folder + "/partial"
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o000)
-        _set(self._fd, fcntl.F_WRLCK)
+        try:
+            _lock(self._fd)
+        except OSError:
+            self.release()
+            raise
 
     def release(self) -> None:
         """The creation has ended, one way or the other."""
@@ -112,16 +117,48 @@ class PartialLock:
 def partial_state(lxcpath: str, name: str) -> str:
     """ABSENT, ONGOING (its creator lives), or ABANDONED (the creator died): what the mark of a creation says.
 
-    C LXC takes every existing mark for an ongoing creation; asking who holds the lock is what it means to do.
+    C LXC takes every existing mark for an ongoing creation; asking who holds the lock is what it means to do. Raises LxcError.
     """
+    path = f"{lxcpath}/{name}/partial"
     try:
-        fd = os.open(f"{lxcpath}/{name}/partial", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         return ABSENT
     except PermissionError:
         return ONGOING  # mode 0000 and not root: cannot be told apart, and the careful answer is this one
+    except OSError as error:
+        raise LxcError(f"cannot look at the mark of a creation {path}: {describe(error)}") from error
     try:
         answer = fcntl.fcntl(fd, _F_OFD_GETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
     finally:
         os.close(fd)
     return ABANDONED if struct.unpack(_FLOCK, answer)[0] == fcntl.F_UNLCK else ONGOING
+
+
+def processes_with(path: str) -> list[int]:
+    """The processes that have a file open, as far as the caller may see them.
+
+    The kernel does not tell who holds an open-file-description lock: it belongs to no process (fcntl(2)).
+    """
+    try:
+        wanted = os.stat(path)
+    except OSError:
+        return []
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdecimal():
+            continue
+        folder = f"/proc/{entry}/fd"
+        try:
+            if any(_is(f"{folder}/{fd}", wanted) for fd in os.listdir(folder)):
+                found.append(int(entry))
+        except OSError:
+            continue  # somebody else's, or it has just ended
+    return sorted(found)
+
+
+def _is(path: str, wanted: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), wanted)
+    except OSError:
+        return False

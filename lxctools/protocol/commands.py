@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The commands of the monitor's socket: numbers, names and layouts, little-endian (liblxc 4.0 and later).
 
-    request   int32 command, int32 payload length, int64 value; then the payload
-    reply     int32 ret (0 or -errno), int32 payload length, int64 value, descriptors; then the payload
+request   int32 command, int32 payload length, int64 value; then the payload
+reply     int32 ret (0 or -errno), int32 payload length, int64 value, descriptors; then the payload
 """
 
 from __future__ import annotations

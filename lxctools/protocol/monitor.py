@@ -9,6 +9,7 @@ from __future__ import annotations
 import _socket
 import errno
 import os
+import select
 import time
 
 from .. import log, paths, process
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _RETRIES = (0.01, 0.05, 0.1, 0.2, 0.5)
+_PATIENCE = 10.0  # seconds for lxc-monitord to be ready
 QUIT = b"quit"
 
 
@@ -29,12 +31,14 @@ def fifo_path(lxcpath: str) -> str:
 
 
 def socket_address(lxcpath: str) -> bytes:
-    """The abstract address of lxc-monitord for this lxcpath. Raises LxcError for one that is too long."""
+    """The abstract address of lxc-monitord for this lxcpath.
+
+    liblxc's has the path behind the hash and does not exist for paths of more than 84 bytes; there ours is the hash alone.
+    """
     place = os.fsencode(lxcpath)
-    name = b"lxc/%016x/%s" % (commands.fnv1a(b"lxc/" + place + b"/monitor-sock"), place)
-    if len(name) > commands.LONGEST_ADDRESS:
-        raise LxcError(f"lxc-monitord cannot serve {lxcpath}: its socket's name would be longer than 105 bytes")
-    return b"\0" + name
+    digits = b"lxc/%016x" % commands.fnv1a(b"lxc/" + place + b"/monitor-sock")
+    name = digits + b"/" + place
+    return b"\0" + (name if len(name) <= commands.LONGEST_ADDRESS else digits + b"/monitor-sock")
 
 
 def publish_state(lxcpath: str, name: str, state: int) -> None:
@@ -49,7 +53,7 @@ def publish_exit(lxcpath: str, name: str, wait_status: int) -> None:
 
 def _publish(lxcpath: str, name: str, kind: int, value: int) -> None:
     try:
-        fd = os.open(fifo_path(lxcpath), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(fifo_path(lxcpath), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENXIO, errno.ENOTDIR):
             log.warn(f"lxc-monitord is not told of a change: {describe(error)}")
@@ -93,9 +97,12 @@ class Subscription:
 
     def events(self) -> Iterator[Event]:
         """The events that have arrived. Raises LxcError at the end of the connection."""
-        data = self._sock.recv(65536)
+        try:
+            data = self._sock.recv(65536)
+        except ConnectionResetError:
+            data = b""
         if not data:
-            raise LxcError(f"lxc-monitord of {self.lxcpath} has ended")
+            raise LxcError(f"lxc-monitord of {self.lxcpath} has ended", remedy="start lxc-monitor again")
         self._data += data
         size = commands.STATE_MESSAGE.size
         while len(self._data) >= size:
@@ -106,25 +113,38 @@ class Subscription:
 def subscribe(lxcpath: str) -> Subscription:
     """Start lxc-monitord for this lxcpath unless one runs, and connect to it. Raises LxcError."""
     address = socket_address(lxcpath)
+    # Twice: one that was just ending for want of subscribers keeps the first of ours from starting.
+    for _ in range(2):
+        _start(lxcpath)
+        sock = connect(address, _RETRIES)
+        if sock is not None:
+            return Subscription(sock, lxcpath)
+    raise LxcError(
+        f"cannot connect to lxc-monitord of {lxcpath}",
+        remedy=f"`{paths.MONITORD} --daemon {lxcpath}` shows why it does not start",
+    )
+
+
+def _start(lxcpath: str) -> None:
+    """Run lxc-monitord and wait until it is ready, or has ended because another one runs."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
-        os.set_inheritable(writer, True)
-        middle = process.spawn([paths.MONITORD, lxcpath, str(writer)], stdin=-1, setsid=True)
-        os.set_inheritable(writer, False)
-    finally:
-        os.close(writer)
-    try:
-        os.read(reader, 1)  # its ready mark, or the end of file when another one runs already
+        try:
+            os.set_inheritable(writer, True)
+            middle = process.spawn([paths.MONITORD, lxcpath, str(writer)], stdin=-1, setsid=True)
+        finally:
+            os.close(writer)
+        poller = select.poll()
+        poller.register(reader, select.POLLIN)
+        if not poller.poll(_PATIENCE * 1000):
+            log.warn(f"lxc-monitord of {lxcpath} was not ready within {_PATIENCE:g} s")
+        os.waitpid(middle, 0)  # its grandchild is what stays
     finally:
         os.close(reader)
-    os.waitpid(middle, 0)
-    sock = _connect(address)
-    if sock is None:
-        raise LxcError(f"cannot connect to lxc-monitord of {lxcpath}", remedy="may this user use this lxcpath?")
-    return Subscription(sock, lxcpath)
 
 
-def _connect(address: bytes, retries: tuple[float, ...] = _RETRIES) -> _socket.socket | None:
+def connect(address: bytes, retries: tuple[float, ...] = ()) -> _socket.socket | None:
+    """A connection to lxc-monitord, None when none listens after these pauses in seconds. Raises LxcError."""
     for pause in (0.0, *retries):
         time.sleep(pause)
         sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
@@ -139,15 +159,19 @@ def _connect(address: bytes, retries: tuple[float, ...] = _RETRIES) -> _socket.s
 
 
 def quit_monitord(lxcpath: str) -> bool:
-    """End the lxc-monitord of this lxcpath; False when none runs."""
-    sock = _connect(socket_address(lxcpath), ())
+    """End the lxc-monitord of this lxcpath; False when none runs, or it does not end."""
+    sock = connect(socket_address(lxcpath))
     if sock is None:
         return False
-    sock.send(QUIT)
-    sock.settimeout(5.0)
     try:
-        sock.recv(1)
+        sock.settimeout(_PATIENCE)
+        sock.send(QUIT, _socket.MSG_NOSIGNAL)
+        while sock.recv(65536):
+            pass  # what it still had to say
+        return True
+    except TimeoutError:
+        return False
     except OSError:
-        pass  # it has ended
-    sock.close()
-    return True
+        return True  # it has ended
+    finally:
+        sock.close()

@@ -290,9 +290,7 @@ class Server:
         # Room for descriptors only where one is expected: elsewhere the kernel then drops what a client sends.
         space = _CREDENTIALS_SPACE + (_socket.CMSG_SPACE(_FD) if with_fd else 0)
         missing = connection.expected - len(connection.input)
-        data, control, _flags, _peer = connection.sock.recvmsg(
-            missing, space, _socket.MSG_CMSG_CLOEXEC | _socket.MSG_DONTWAIT
-        )
+        data, control, _flags, _peer = connection.sock.recvmsg(missing, space, _socket.MSG_CMSG_CLOEXEC | _socket.MSG_DONTWAIT)
         allowed = False
         for level, kind, raw in control:
             if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
