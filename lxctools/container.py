@@ -174,7 +174,8 @@ class Container:
 
     def get_keys(self, key: str = "") -> list[str]:
         """The keys that are set, or those of them that begin with one such as lxc.net.0."""
-        return [name for name in self.config.keys() if not key or name == key or name.startswith(key + ".")]
+        names = list(self.config.keys())
+        return [name for name in names if not key or name == key or name.startswith(key + ".")]
 
     def save_config(self, path: str | None = None) -> None:
         """Write the configuration to its file, under the container's lock, or to another one. Raises LxcError, OSError."""
@@ -522,12 +523,12 @@ def quit_monitord(lxcpath: str) -> bool:
 
 def preload_for_nesting() -> int:
     """Import what lxc-ls uses inside containers, where nothing may be imported; a descriptor of /proc for use there."""
-    from .config import peek
+    from .config import conf, peek
     from .linux import rtnetlink, sched
     from .protocol import client
     from .runtime import inside
 
-    assert peek and rtnetlink and sched and client and inside
+    assert conf and peek and rtnetlink and sched and client and inside
     return os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 

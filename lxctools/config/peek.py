@@ -35,8 +35,7 @@ class Peek:
         return found
 
     def _assignments(self, path: str, depth: int) -> list[tuple[str, str]]:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
-        with open(fd, "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0) as file:
             data = file.readall()
         result = []
         for number, text in grammar.lines(data):
