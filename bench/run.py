@@ -114,24 +114,23 @@ class Bench:
 
     def measure_start(self) -> None:
         """start -d with a veth, and stop -k, against C's."""
-        ours, theirs = self.folder / "start-ours", self.folder / "start-theirs"
-        self.create(OURS, ours, "s1")
-        self.create(THEIRS, theirs, "s1")
-        for path in (ours, theirs):
-            config = path / "s1" / "config"
-            config.write_text(config.read_text().replace("lxc.apparmor.profile = generated\n", ""))
+        # The same container for both: what is compared is the commands, not the templates.
+        lxcpath = self.folder / "start"
+        self.create(OURS, lxcpath, "s1")
+        config = lxcpath / "s1" / "config"
+        config.write_text(config.read_text().replace("lxc.apparmor.profile = generated\n", ""))
         stops: dict[Path, list[float]] = {OURS: [], THEIRS: []}
 
-        def start(tools: Path, lxcpath: Path) -> float:
+        def start(tools: Path) -> float:
             taken = once([str(tools / "lxc-start"), "-P", str(lxcpath), "-n", "s1"])
             stops[tools].append(once([str(tools / "lxc-stop"), "-P", str(lxcpath), "-n", "s1", "-k"]))
             return taken
 
-        start(OURS, ours)
-        start(THEIRS, theirs)
+        start(OURS)
+        start(THEIRS)
         stops[OURS].clear()
         stops[THEIRS].clear()
-        self.compare("start -d, veth", 2.6, "C", lambda: start(OURS, ours), lambda: start(THEIRS, theirs))
+        self.compare("start -d, veth", 2.6, "C", lambda: start(OURS), lambda: start(THEIRS))
         self.row("stop -k", statistics.median(stops[OURS]), "C", statistics.median(stops[THEIRS]), 1.0)
 
     def measure_ls(self) -> None:
