@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from .. import log
+from ..config import grammar
 from ..errors import ConfigError, LxcError, describe
 from ._options import REQUIRED, BadValue, Option
 
@@ -17,10 +18,10 @@ _SHARED = ("net", "ipc", "uts", "pid")
 
 def _assignment(text: str) -> tuple[str, str]:
     """KEY=VAL as (key, value)."""
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip().startswith("lxc."):
-        raise BadValue(f'-s "{text}" is not KEY=VAL with a key that starts with lxc.')
-    return key.strip(), value.strip()
+    try:
+        return grammar.parse_definition(text)
+    except ValueError as error:
+        raise BadValue(f"-s: {error}") from None
 
 
 DEFINE = Option("s", "define", REQUIRED, "defines", "set a configuration item for this run", "append",

@@ -12,7 +12,7 @@ import time
 from .. import container as api
 from .. import states
 from ..container import Container
-from ..errors import Denied, TimedOut, describe, os_path
+from ..errors import ConfigError, Denied, TimedOut, os_path
 from ..protocol import client
 from . import _out
 
@@ -141,7 +141,7 @@ class Place:
         self._peek: Peek | None = None
 
     def peek(self, path: str) -> dict[str, list[str]]:
-        """What the table needs of a configuration file. Raises OSError."""
+        """What the table needs of a configuration file. Raises ConfigError."""
         if self._peek is None:
             self._peek = api.peek_at(FROM_CONFIG.values())
         return self._peek.read(path)
@@ -236,7 +236,7 @@ def _shown(column: str, value: str) -> str:
         return "0" if value.rpartition("\n")[2] in ("", "0") else "1"
     if column == "UNPRIVILEGED":
         return "true" if value else "false"
-    return ", ".join(value.splitlines()) or NOTHING
+    return ", ".join(value.split()) or NOTHING
 
 
 def _on_disk(row: Row, key: str, place: Place) -> str:
@@ -246,8 +246,8 @@ def _on_disk(row: Row, key: str, place: Place) -> str:
         try:
             if row.container.defined:
                 row.on_disk = place.peek(row.container.config_file_name)
-        except OSError as error:
-            _out.complain(f"Failed to load config for {os_path(row.name)}: {describe(error)}\n")
+        except ConfigError as error:
+            _out.complain(f"Failed to load config for {os_path(row.name)}: {error}\n")
     return "\n".join(row.on_disk.get(key, ()))
 
 

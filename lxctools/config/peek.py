@@ -7,11 +7,9 @@ once. Whoever starts a container uses Config.
 
 from __future__ import annotations
 
-import os
-
+from ..errors import ConfigError
 from . import grammar
 
-_DEEPEST = 64
 _INCLUDE = "lxc.include"
 
 
@@ -25,44 +23,38 @@ class Peek:
         self._included: dict[str, list[tuple[str, str]]] = {}
 
     def read(self, path: str) -> dict[str, list[str]]:
-        """The values of each key, in order; an empty value drops those before it. Raises OSError."""
+        """The values of each key, in order; an empty value drops those before it. Raises ConfigError."""
         found: dict[str, list[str]] = {}
-        for key, value in self._assignments(path, 0):
+        for key, value in self._assignments(path):
             if value:
                 found.setdefault(key, []).append(value)
             else:
                 found.pop(key, None)
         return found
 
-    def _assignments(self, path: str, depth: int) -> list[tuple[str, str]]:
-        with open(path, "rb", buffering=0) as file:
-            data = file.readall()
+    def _assignments(self, path: str) -> list[tuple[str, str]]:
         result = []
-        for number, text in grammar.lines(data):
-            if "lxc." in text:
-                line = grammar.assignment(number, text)
-                if line is not None and line.key == _INCLUDE:
-                    result += self._include(line.value, depth + 1)
-                elif line is not None and line.key in self._keys:
-                    result.append((line.key, line.value))
+        for text in grammar.split_lines(grammar.read(grammar.Source(path, None))):
+            if "lxc." not in text or "=" not in text:
+                continue
+            line = grammar.parse_line(text)
+            if line is None:
+                continue
+            key, value = line
+            if key == _INCLUDE:
+                result += self._include(value)
+            elif key in self._keys:
+                result.append(line)
         return result
 
-    def _include(self, path: str, depth: int) -> list[tuple[str, str]]:
+    def _include(self, path: str) -> list[tuple[str, str]]:
         """What an included file or folder contributes; [] for what cannot be read, and for a file that includes itself."""
         known = self._included.get(path)
         if known is None:
             known = self._included[path] = []
             try:
-                for part in _files(path) if depth <= _DEEPEST else ():
-                    known += self._assignments(part, depth)
-            except OSError:
+                for part in grammar.included_files(path) if path else ():
+                    known += self._assignments(part)
+            except ConfigError:
                 pass
         return known
-
-
-def _files(path: str) -> list[str]:
-    """The file, or the *.conf files of the folder."""
-    if not os.path.isdir(path):
-        return [path] if path else []
-    names = sorted(name for name in os.listdir(path) if name.endswith(".conf") and name != ".conf")
-    return [part for part in (f"{path.rstrip('/')}/{name}" for name in names) if not os.path.isdir(part)]
