@@ -1,335 +1,452 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The cgroups of one container: made with liblxc's names, entered, limited, asked for, removed.
+"""The cgroups of one container: made with LXC's names, entered, limited, asked for, removed.
 
-The payload gets a folder in every hierarchy. The monitor gets one only where it matters who it is (the unified hierarchy and
-systemd's own): each write to a version 1 cgroup.procs costs a millisecond of RCU grace periods, and nothing is limited for it.
+The payload gets a folder in every hierarchy. So does the monitor where somebody chose its place (lxc.cgroup.dir and
+others). With LXC's own names it gets one where that matters: in the unified hierarchy, or systemd's, by which services are
+told apart, and wherever the start came from a cgroup other than the base, whose limits and freezer it must not stay under.
+Where it is in the base already it stays there: nobody asks a monitor for its own cgroups.
+
+Moving a process is what costs: the kernel waits for an RCU grace period (6 to 16 ms were measured) before the first write to
+any cgroup.procs, and for none at those that follow within about as long (cgroup_threadgroup_rwsem). So all moves of a start
+belong together, clone3(CLONE_INTO_CGROUP) costs nothing, and a process that is in a folder already is not written there.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
 from .. import log
 from ..config.system import system_value
 from ..errors import LxcError, describe
-from ..files import write_value
-from ..idmap.ranges import IdMap, to_host
-from ..linux import bpf, proc
-from . import devices
-from .hierarchy import UNIFIED, Hierarchy, Host
+from ..idmap.ranges import to_host
+from ..idmap.userns import run_in_userns
+from . import devices, folders, names, v1, v2
+from .devices_load import DeviceProgram, may_restrict
+from .hierarchy import UNIFIED, Hierarchy, Host, delegated_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..config.conf import Config
+    from collections.abc import Sequence
 
-_MOST_SUFFIXES = 1000
-_REMOVAL_PATIENCE = 2.0
-_DELEGATED = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "memory.oom.group", "tasks")
+    from ..config.conf import Config
+    from ..idmap.ranges import IdMap
+
+_MOST_NAMES = 1000  # NAME and NAME-1 to NAME-999
+_PATIENCE = 1.0  # seconds that killed processes have to leave their cgroup, for all hierarchies together
+_MONITOR_PATIENCE = 0.2  # the same for what hooks have left running in the monitor's
+_YOUNGEST_RUBBISH = 0.1
 _DEVICES, _FREEZER = 1, 2
 
 
-class _Group:
-    """A container's folder in one hierarchy: the limits' and, below it, the processes'; with their descriptors."""
+class _Place:
+    """What a container has in one hierarchy.
 
-    __slots__ = ("fd", "hierarchy", "inner", "limit", "limit_fd")
+    base: descriptor of the base folder. monitor, limit, inner: folders relative to it, "" while there is none; inner is
+    limit's or one below. made: what had to be made, outermost first. limit_fd, fd: descriptors of limit and inner.
+    """
 
-    def __init__(self, hierarchy: Hierarchy, limit: str, inner: str) -> None:
+    __slots__ = ("base", "fd", "hierarchy", "inner", "limit", "limit_fd", "made", "monitor")
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
         self.hierarchy = hierarchy
-        self.limit = limit  # relative to the base
-        self.inner = f"{limit}/{inner}" if inner else limit
-        self.limit_fd = _open(f"{hierarchy.folder}/{self.limit}")
-        self.fd = _open(f"{hierarchy.folder}/{self.inner}") if inner else self.limit_fd
+        self.base = folders.open_folder(hierarchy.folder)
+        self.monitor = self.limit = self.inner = ""
+        self.made: list[str] = []
+        self.limit_fd = self.fd = -1
+
+    def open(self, limit: str, inner: str) -> None:
+        """Take hold of the payload's folders. Raises OSError."""
+        self.limit, self.inner = limit, inner
+        self.limit_fd = self.fd = folders.open_folder(limit, self.base)
+        if inner != limit:
+            self.fd = folders.open_folder(inner, self.base)
+
+    def make(self, path: str) -> None:
+        """Make a folder that must be new. Raises FileExistsError, OSError; then nothing is left of it."""
+        made = folders.make(self.base, path)
+        if self.hierarchy.version == 1 and "cpuset" in self.hierarchy.controllers:
+            try:
+                v1.prepare_cpuset(self.base, made)
+            except OSError:
+                folders.remove_empty(self.base, made)
+                raise
+        self.made += made
+
+    def unmake(self, paths: Sequence[str]) -> None:
+        """Remove folders that make() has made, and those above them that it made for them; what is in use stays."""
+        mine = [one for one in self.made if any(path == one or path.startswith(one + "/") for path in paths)]
+        folders.remove_empty(self.base, mine)
+        self.made = [one for one in self.made if one not in mine]
+
+    def enter(self, path: str, pid: int) -> None:
+        """Move a process into a folder relative to the base. Raises LxcError."""
+        file = f"{path}/cgroup.procs" if path else "cgroup.procs"
+        try:
+            folders.write(self.base, file, str(pid))
+        except OSError as error:
+            raise _Refused(
+                f"cannot move process {pid} into the cgroup {self.hierarchy.where(path)}: {describe(error)}",
+                remedy=_why_not_entered(self.hierarchy, error.errno),
+            ) from error
 
     def close(self) -> None:
-        if self.fd != self.limit_fd:
-            os.close(self.fd)
-        os.close(self.limit_fd)
+        """Close the descriptors."""
+        for fd in {self.base, self.limit_fd, self.fd} - {-1}:
+            os.close(fd)
+        self.base = self.limit_fd = self.fd = -1
 
 
-def _open(path: str) -> int:
-    return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+class _Refused(LxcError):
+    """A cgroup does not take a process."""
+
+
+def _why_not_entered(hierarchy: Hierarchy, number: int | None) -> str:
+    if number == errno.ENOSPC and "cpuset" in hierarchy.controllers:
+        return "its cpuset.cpus or cpuset.mems is empty"
+    if number == errno.EBUSY and hierarchy.version == 2:
+        return "it gives controllers to its children, so that it takes no processes itself (cgroups(7))"
+    if number == errno.EACCES:
+        return "the cgroup that holds both the old and the new one must be writable, too"
+    return ""
 
 
 class ContainerCgroups:
-    """Made by the monitor; the descriptors live until close()."""
+    """Made by the monitor for each boot. What it makes remove_payload() and remove_monitor() remove; then close().
+
+    command_pid: the waiting lxc-start, or 0. It is left where it is unless the base must be emptied, which the unified
+    hierarchy asks for when the base is the caller's own cgroup (lxc.cgroup.relative).
+    """
 
     def __init__(self, conf: Config, name: str, host: Host) -> None:
+        """Raises LxcError for names that contradict each other, and when a base folder cannot be opened."""
         self.conf = conf
         self.name = name
         self.host = host
-        self._monitor: list[tuple[Hierarchy, str]] = []
-        self._groups: list[_Group] = []
-        self._rules = devices.RuleList()
-        self._program = -1
-        self._names()
+        self.command_pid = 0
+        self._names = names.choose(conf, name, system_value("lxc.cgroup.pattern"))
+        self._claims: list[folders.Claim] = []
+        self._places: list[_Place] = []
+        self._program: DeviceProgram | None = None
+        self._maps: Sequence[IdMap] = ()
+        self._inside = False  # the monitor is in its folders
+        for hierarchy in host.hierarchies:
+            try:
+                self._places.append(_Place(hierarchy))
+            except OSError as error:
+                self.close()
+                raise LxcError(f"cannot use the cgroup hierarchy {hierarchy!r}: {describe(error)}") from error
 
-    # -- names
-
-    def _names(self) -> None:
-        """The folders' names; explicit ones get no suffix. Raises LxcError for a contradiction."""
-        conf = self.conf
-        directory = conf["lxc.cgroup.dir"]
-        monitor, container = conf["lxc.cgroup.dir.monitor"], conf["lxc.cgroup.dir.container"]
-        self._inner: str = conf["lxc.cgroup.dir.container.inner"]
-        self._pivot = "lxc.pivot"
-        self._explicit = bool(monitor or container)
-        if self._explicit:
-            if directory:
-                raise LxcError("lxc.cgroup.dir conflicts with lxc.cgroup.dir.container and lxc.cgroup.dir.monitor")
-            if not (monitor and container):
-                raise LxcError("lxc.cgroup.dir.container and lxc.cgroup.dir.monitor must both be set")
-            self._monitor_name, self._payload_name = monitor, container
-            if conf["lxc.cgroup.dir.monitor.pivot"]:
-                self._pivot = f"{conf['lxc.cgroup.dir.monitor.pivot']}/lxc.pivot"
-            return
-        pattern = system_value("lxc.cgroup.pattern")
-        if directory:
-            self._monitor_name = f"{directory}/lxc.monitor.{self.name}"
-            self._payload_name = f"{directory}/lxc.payload.{self.name}"
-            self._pivot = f"{directory}/lxc.pivot"
-        elif pattern:
-            place = pattern.strip("/").replace("%n", self.name)
-            self._monitor_name, self._payload_name = f"{place}/monitor", f"{place}/payload"
-        else:
-            self._monitor_name, self._payload_name = f"lxc.monitor.{self.name}", f"lxc.payload.{self.name}"
+    # -- what a killed monitor has left
 
     def cleanup_stale(self) -> None:
-        """Remove what a killed monitor of this container left and nobody lives in; it does not run now."""
-        for hierarchy in self.host.hierarchies:
-            for name in (self._monitor_name, self._payload_name):
-                folder = f"{hierarchy.folder}/{name}"
-                if self._explicit:
-                    _remove_empty(folder)
-                    continue
-                parent, last = os.path.split(folder)
-                try:
-                    entries = os.listdir(parent)
-                except FileNotFoundError:
-                    continue
-                for entry in entries:
-                    if entry == last or (entry.startswith(last + "-") and entry[len(last) + 1 :].isdecimal()):
-                        _remove_empty(f"{parent}/{entry}")
+        """Remove what a monitor of this name that was killed has left. The container must not be running.
 
-    # -- making
+        Only folders in which nobody lives in any hierarchy, and which nobody has just made: a container of the same name
+        in another lxcpath may be running, or starting.
+        """
+        for base_name in (self._names.limit, self._names.monitor):
+            for path in folders.suffixed(base_name, 1 if self._names.fixed else _MOST_NAMES):
+                if not self._drop_rubbish(path):
+                    break
+        for place in self._places:
+            folders.remove_empty(place.base, [self._names.pivot])
+
+    def _drop_rubbish(self, path: str) -> bool:
+        """Remove path everywhere if it is in use nowhere; whether there was one."""
+        there = [place for place in self._places if _exists(place.base, path)]
+        try:
+            if there and all(folders.is_rubbish(place.base, path, _YOUNGEST_RUBBISH) for place in there):
+                for place in there:
+                    folders.remove_tree(place.base, path)
+                log.info(f"removed the cgroup {path} that an ended monitor has left")
+        except OSError as error:
+            log.info(f"the cgroup {path} of an ended monitor stays: {describe(error)}")
+        return bool(there)
+
+    # -- the monitor's
 
     def create_monitor(self) -> None:
-        """The monitor's folders. Raises LxcError."""
-        chosen = [h for h in self.host.hierarchies if h.version == 2 or "name=systemd" in h.controllers]
-        chosen = chosen or self.host.hierarchies[:1]
-        name = self._make(chosen, self._monitor_name)
-        self._monitor = [(hierarchy, name) for hierarchy in chosen]
+        """Make the monitor's folders. Raises LxcError."""
+        places = self._monitor_places()
+        path = self._make(places, self._names.monitor, "")
+        for place in places:
+            place.monitor = path
+
+    def _monitor_places(self) -> list[_Place]:
+        if self._names.placed:
+            return self._places
+        kept = [place for place in self._places if place.hierarchy.version == 2]
+        kept = kept or [place for place in self._places if "name=systemd" in place.hierarchy.controllers] or self._places[:1]
+        away = [place for place in self._places if place.hierarchy.own != place.hierarchy.base and place not in kept]
+        return away + kept
 
     def enter_monitor(self, pid: int) -> None:
         """Move a process into the monitor's folders. Raises LxcError."""
-        for hierarchy, name in self._monitor:
-            _enter(f"{hierarchy.folder}/{name}", pid)
+        for place in self._places:
+            if place.monitor:
+                place.enter(place.monitor, pid)
+        if pid == os.getpid():
+            self._inside = True
+            self._release()
+
+    def leave_monitor(self) -> None:
+        """Move this process out of the monitor's folders, so that they can be removed: back to the base, or where a base
+        takes no processes to lxc.pivot. Raises LxcError.
+
+        To be called early while something else is waited for: it may take a grace period.
+        """
+        if not self._inside:
+            return
+        self._inside = False
+        for place in self._places:
+            if place.monitor:
+                try:
+                    place.enter("", os.getpid())
+                except _Refused:
+                    self._pivot(place)
+
+    def _pivot(self, place: _Place) -> None:
+        try:
+            folders.make(place.base, self._names.pivot)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise LxcError(f"cannot make the cgroup {place.hierarchy.where(self._names.pivot)}: {describe(error)}") from error
+        place.enter(self._names.pivot, os.getpid())
+
+    def remove_monitor(self) -> None:
+        """Leave and remove the monitor's folders; what hooks have left running keeps its folder, with a warning."""
+        self.leave_monitor()
+        deadline = time.monotonic() + _MONITOR_PATIENCE
+        for place in self._places:
+            if place.monitor:
+                self._remove(place, place.monitor, deadline)
+                place.unmake([place.monitor])
+                place.monitor = ""
+
+    # -- the payload's
 
     def create_payload(self) -> None:
-        """The container's folder in every hierarchy, of one name. Raises LxcError."""
-        name = self._make(self.host.hierarchies, self._payload_name, self._inner)
+        """Make the container's folder in every hierarchy, of one name, and delegate controllers to it. Raises LxcError."""
+        limit = self._make(self._places, self._names.limit, self._names.inner)
+        inner = f"{limit}/{self._names.inner}" if self._names.inner else limit
+        for place in self._places:
+            try:
+                place.open(limit, inner)
+            except OSError as error:
+                raise LxcError(f"cannot open the cgroup {place.hierarchy.where(limit)}: {describe(error)}") from error
+        if self.host.layout == UNIFIED:
+            self._delegate(self._places[-1])
+
+    def _delegate(self, place: _Place) -> None:
+        above = os.path.dirname(place.inner)
         try:
-            self._groups = [_Group(hierarchy, name, self._inner) for hierarchy in self.host.hierarchies]
-        except OSError as error:
-            raise LxcError(f"cannot open the container's cgroup: {describe(error)}") from error
-
-    def _make(self, hierarchies: list[Hierarchy], name: str, inner: str = "") -> str:
-        """Make a new folder of one name in all of them; taken somewhere, the next suffix is tried everywhere."""
-        for suffix in range(_MOST_SUFFIXES):
-            candidate = f"{name}-{suffix}" if suffix else name
-            made: list[str] = []
-            taken = False
             try:
-                for hierarchy in hierarchies:
-                    made += self._make_one(hierarchy, candidate)
-                    if inner:
-                        made += self._make_one(hierarchy, f"{candidate}/{inner}")
-                return candidate
-            except FileExistsError as error:
-                taken = True
-                if self._explicit:
-                    raise LxcError(
-                        f"the cgroup {error.filename} exists already", remedy="another container uses it, or remove it"
-                    ) from None
+                v2.delegate(place.base, above)
             except OSError as error:
-                raise LxcError(
-                    f"cannot make the cgroup {error.filename or candidate}: {describe(error)}",
-                    remedy="is the hierarchy mounted read-write, and not at its limit of descendants?",
-                ) from error
-            finally:
-                if taken:
-                    for folder in reversed(made):
-                        _rmdir(folder)
-        raise LxcError(f"every cgroup name from {name} to {name}-{_MOST_SUFFIXES - 1} is taken")
-
-    def _make_one(self, hierarchy: Hierarchy, name: str) -> list[str]:
-        """Make the folders of a relative path, the last one anew; returns what was made. Raises OSError."""
-        made = []
-        place = hierarchy.folder
-        parts = name.split("/")
-        for index, part in enumerate(parts):
-            self._prepare_parent(hierarchy, place)
-            place = f"{place}/{part}"
-            try:
-                os.mkdir(place, 0o755)
-                made.append(place)
-            except FileExistsError:
-                if index == len(parts) - 1:
-                    for folder in reversed(made):
-                        _rmdir(folder)
+                if error.errno != errno.EBUSY:
                     raise
-            if "cpuset" in hierarchy.controllers and hierarchy.version == 1:
-                _fill_cpuset(place)
-        return made
+                # Processes in the base stand in the way, and those of the start are among them.
+                self.enter_monitor(os.getpid())
+                if self.command_pid > 0:
+                    self.enter_monitor(self.command_pid)
+                v2.delegate(place.base, above)
+        except OSError as error:
+            folder = place.hierarchy.where("" if error.filename == "." else str(error.filename))
+            busy = error.errno == errno.EBUSY
+            raise LxcError(
+                f"cannot give controllers to the children of the cgroup {folder}: {describe(error)}",
+                remedy="processes live in it: start from a cgroup of its own, as with systemd-run --scope" if busy else "",
+            ) from error
 
-    def _prepare_parent(self, hierarchy: Hierarchy, folder: str) -> None:
-        """Let the children of this folder have what it has: delegation (v2), inherited cpusets (v1)."""
-        if hierarchy.version == 2:
-            if self.host.layout == UNIFIED:
-                _delegate(folder)
-        elif "cpuset" in hierarchy.controllers and folder == hierarchy.folder:
-            try:
-                if proc.read(f"{folder}/cgroup.clone_children").strip() == b"0":
-                    _write(f"{folder}/cgroup.clone_children", "1")
-            except OSError as error:
-                log.debug(f"cpusets are not inherited below {folder}: {describe(error)}")
-
-    # -- entering
+    def clone_fd(self) -> int:
+        """The folder in which clone3(CLONE_INTO_CGROUP) can make init, or -1; it stays ours."""
+        return next((place.fd for place in self._places if place.hierarchy.version == 2), -1)
 
     @property
     def has_v1(self) -> bool:
         """Whether there are version 1 hierarchies, which clone3 cannot place a process in."""
-        return any(h.version == 1 for h in self.host.hierarchies)
+        return any(place.hierarchy.version == 1 for place in self._places)
 
-    def clone_fd(self) -> int:
-        """The unified folder for CLONE_INTO_CGROUP, or -1."""
-        for group in self._groups:
-            if group.hierarchy.version == 2:
-                return group.fd
-        return -1
+    def enter_payload(self, pid: int, *, unified: bool = True) -> None:
+        """Move init into the container's folders; unified: that of version 2 as well, clone3 has not. Raises LxcError."""
+        for place in self._places:
+            if place.hierarchy.version == 1 or unified:
+                place.enter(place.inner, pid)
+        self._release()
 
-    def enter_payload(self, pid: int, *, unified: bool) -> None:
-        """Move init into the container's folders; unified: also that one (clone3 did not). Raises LxcError."""
-        for group in self._groups:
-            if group.hierarchy.version == 1 or unified:
-                _enter(f"{group.hierarchy.folder}/{group.inner}", pid)
+    def chown_payload(self, maps: Sequence[IdMap]) -> None:
+        """Let the container's root manage its cgroup: the group of the folder and of what can be delegated becomes its own.
 
-    def chown_payload(self, maps: list[IdMap]) -> None:
-        """Give the container's root its cgroup: the folder and what the kernel lists as delegatable."""
-        gid = to_host(maps, "g", 0)
+        The owner stays who starts it. A file that this kernel does not have is passed over.
+        """
+        self._maps = maps
+        gid = to_host(maps, "g", self.conf["lxc.init.gid"] or 0)
         if gid is None:
             return
-        for group in self._groups:
-            folder = f"{group.hierarchy.folder}/{group.inner}"
+        for place in self._places:
+            files = ("cgroup.procs", "tasks") if place.hierarchy.version == 1 else delegated_files()
             try:
-                os.chown(folder, -1, gid)
-                os.chmod(folder, 0o775)
-            except OSError as error:
-                log.warn(f"the container cannot manage its cgroup {folder}: {describe(error)}")
-            for file in _DELEGATED:
+                if os.geteuid() == 0:
+                    _give(place.fd, gid, files)
+                else:
+                    run_in_userns(maps, _give, place.fd, self.conf["lxc.init.gid"] or 0, files)
+            except (OSError, LxcError) as error:
+                where = place.hierarchy.where(place.inner)
+                log.warn(f"the container cannot manage its cgroup {where}: {describe(error)}")
+
+    def remove_payload(self) -> None:
+        """Remove the container's folders; one in which a process still lives stays, with a warning."""
+        if self._program is not None:
+            self._program.close()
+            self._program = None
+        deadline = time.monotonic() + _PATIENCE
+        for place in self._places:
+            if place.limit:
+                self._remove(place, place.limit, deadline)
+            place.unmake([path for path in place.made if path != place.monitor])
+            place.limit = place.inner = ""
+
+    # -- making and removing
+
+    def _make(self, places: list[_Place], wanted: str, inner: str) -> str:
+        """Make a folder of one name in all places, with inner in it: the first name that is free everywhere."""
+        for path in folders.suffixed(wanted, 1 if self._names.fixed else _MOST_NAMES):
+            if self._try(places, path, inner):
+                return path
+        if self._names.fixed:
+            raise LxcError(f"the cgroup {wanted} exists already", remedy="another container uses it; choose another name")
+        raise LxcError(f"the cgroups {wanted} to {wanted}-{_MOST_NAMES - 1} exist already", remedy="remove unused ones")
+
+    def _try(self, places: list[_Place], path: str, inner: str) -> bool:
+        """Make path in all places or, where that fails, in none. Raises LxcError for what another name does not help."""
+        done: list[_Place] = []
+        taken = False
+        try:
+            for place in places:
+                done.append(place)
                 try:
-                    os.chown(f"{folder}/{file}", -1, gid)
-                    os.chmod(f"{folder}/{file}", 0o664)
-                except OSError:
-                    pass  # not every hierarchy has each
+                    place.make(path)
+                except FileExistsError:
+                    done.pop()
+                    taken = True
+                    return False
+                if place is places[0]:
+                    self._claims.append(folders.Claim(place.base, path))
+                if inner:
+                    place.make(f"{path}/{inner}")
+        except OSError as error:
+            taken = True
+            full = error.errno == errno.EAGAIN
+            raise LxcError(
+                f"cannot make the cgroup {done[-1].hierarchy.where(path)}: {describe(error)}",
+                remedy="cgroup.max.descendants or cgroup.max.depth of a folder above it is reached" if full else "",
+            ) from error
+        finally:
+            if taken:
+                for place in done:
+                    place.unmake([path, f"{path}/{inner}"])
+        return True
+
+    def _release(self) -> None:
+        for claim in self._claims:
+            claim.release()
+        self._claims.clear()
+
+    def _remove(self, place: _Place, path: str, deadline: float) -> None:
+        shown = place.hierarchy.where(path)
+        try:
+            if folders.remove_tree(place.base, path, deadline):
+                return
+            log.warn(f"the cgroup {shown} stays: {_inhabitants(place.base, path)}")
+        except PermissionError as error:
+            # What the container's root has made below belongs to it alone.
+            if os.geteuid() == 0 or not self._maps:
+                log.warn(f"the cgroup {shown} stays: {describe(error)}")
+                return
+            try:
+                run_in_userns(self._maps, folders.remove_tree, place.base, path, deadline)
+            except (OSError, LxcError) as again:
+                log.warn(f"the cgroup {shown} stays: {describe(again)}")
+        except OSError as error:
+            log.warn(f"the cgroup {shown} stays: {describe(error)}")
 
     # -- limits
 
     def setup_limits(self) -> None:
-        """Every limit but the devices'. Raises LxcError naming key and value."""
-        unified_host = self.host.layout == UNIFIED
-        for file, value in self.conf["lxc.cgroup2"]:
-            if file.startswith("devices."):
-                continue
-            if not unified_host:
-                log.warn(f"lxc.cgroup2.{file} is passed over: this host has version 1 controllers")
-                continue
-            self._limit(f"lxc.cgroup2.{file}", "", file, value)
-        entries = self.conf["lxc.cgroup"]
-        # The kernel refuses memory.memsw.limit_in_bytes below memory.limit_in_bytes: the latter comes first.
-        for file, value in sorted(entries, key=lambda entry: entry[0] == "memory.memsw.limit_in_bytes"):
-            if file.startswith("devices."):
-                continue
-            if unified_host:
-                log.warn(f"lxc.cgroup.{file} is passed over: this host has the unified hierarchy only")
-                continue
-            self._limit(f"lxc.cgroup.{file}", file.partition(".")[0], file, value)
+        """Set every limit but those of devices, before init is moved under them. Raises LxcError naming key and file.
 
-    def _limit(self, key: str, controller: str, file: str, value: str) -> None:
-        group = self._find(controller)
-        if group is None:
-            raise LxcError(f"{key} = {value}: this host has no {controller} controller")
-        try:
-            write_value(group.limit_fd, file, value)
-        except OSError as error:
-            raise LxcError(f"{key} = {value}: {describe(error)}", remedy="see the kernel's documentation of this file") from error
+        Keys of the version that this host does not control by are passed over with a warning (LXC behaviour).
+        """
+        unified = self.host.layout == UNIFIED
+        for prefix, entries, applies in (
+            ("lxc.cgroup.", v1.in_order(self.conf["lxc.cgroup"]), not unified),
+            ("lxc.cgroup2.", self.conf["lxc.cgroup2"], unified),
+        ):
+            for file, value in entries:
+                if not applies:
+                    has = "only the unified cgroup hierarchy" if unified else "controllers of cgroup version 1"
+                    log.warn(f"{prefix}{file} = {value} is passed over: this host has {has}")
+                elif not file.startswith("devices."):
+                    self._limit(prefix, file, value, value)
 
     def setup_device_limits(self) -> None:
-        """The devices' limits, last: before, the container's nodes had to be made. Raises LxcError."""
+        """Set the limits of devices, after the container's own nodes have been made. Raises LxcError."""
         if self.host.layout == UNIFIED:
-            self._rules = devices.from_config(self.conf["lxc.cgroup2"])
-            if self._rules.restricts:
-                self._load_program()
+            self._program = DeviceProgram(self._places[-1].limit_fd, devices.from_config(self.conf["lxc.cgroup2"]))
+            self._program.enforce()
             return
-        group = self._find("devices")
         for file, value in self.conf["lxc.cgroup"]:
-            if not file.startswith("devices."):
-                continue
-            if group is None:
-                raise LxcError(f"lxc.cgroup.{file} = {value}: this host has no devices controller")
-            try:
-                write_value(group.limit_fd, file, devices.text_v1(value))
-            except ValueError as error:
-                raise LxcError(f"lxc.cgroup.{file} = {value}: {error}") from None
-            except PermissionError as error:
-                log.warn(f"lxc.cgroup.{file} = {value}: {describe(error)}")
-            except OSError as error:
-                raise LxcError(f"lxc.cgroup.{file} = {value}: {describe(error)}") from error
+            if file.startswith("devices."):
+                try:
+                    self._limit("lxc.cgroup.", file, value, devices.text_v1(value))
+                except ValueError as error:
+                    raise LxcError(f"{self._key('lxc.cgroup.' + file)} = {value}: {error}") from None
 
-    def _load_program(self) -> None:
-        group = self._find("")
-        assert group is not None
-        folder = os.open(f"/proc/self/fd/{group.limit_fd}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def _limit(self, prefix: str, file: str, value: str, text: str) -> None:
+        key = self._key(prefix + file)
+        controller = "" if self.host.layout == UNIFIED else file.partition(".")[0]
+        place = self._find(controller)
+        if place is None or "/" in file:
+            what = f"the {controller} controller is not usable on this host" if place is None else "it is no file's name"
+            raise LxcError(f"cannot set {key} = {value}: {what}", remedy="remove the key, or mount the controller")
+        path = f"{place.hierarchy.where(place.limit)}/{file}"
         try:
-            program = bpf.load_device_program(devices.compile_program(self._rules))
-            try:
-                bpf.attach_device_program(folder, program, self._program)
-            except OSError:
-                if self._program < 0:
-                    os.close(program)
-                    raise
-                bpf.attach_device_program(folder, program)  # no replacing on this kernel: both must allow
+            folders.write(place.limit_fd, file, text)
+        except PermissionError as error:
+            if not file.startswith("devices."):
+                raise LxcError(f'cannot set {key} = {value}: writing "{text}" to {path}: {describe(error)}') from error
+            log.warn(f"{key} = {value} has no effect: {describe(error)}")  # nested in a container that may not
         except OSError as error:
-            raise LxcError(f"cannot restrict the container's devices: {describe(error)}") from error
-        finally:
-            os.close(folder)
-        if self._program >= 0:
-            os.close(self._program)
-        self._program = program
+            raise LxcError(
+                f'cannot set {key} = {value}: writing "{text}" to {path}: {describe(error)}',
+                remedy="this kernel has no such file" if error.errno in (errno.ENOENT, errno.EACCES) else "",
+            ) from error
+
+    def _key(self, key: str) -> str:
+        where = self.conf.where(key)
+        return f"{key} ({where})" if where else key
 
     def change_device_rule(self, kind: str, major: int, minor: int, access: str, allow: bool) -> None:
-        """Add a rule to the running container. Raises LxcError, ValueError."""
-        if not self._rules.restricts:
-            # Nothing was configured, so everything is allowed; the one rule must not turn that round.
-            self._rules.allow_by_default = True
-            self._rules.switched = True
-        bits = sum({"r": devices.READ, "w": devices.WRITE, "m": devices.MKNOD}[letter] for letter in set(access))
-        self._rules.add(devices.Rule(kind, major, minor, bits, allow))
-        self._load_program()
+        """Add a device rule on a running container of a unified host; -1 is any. Raises LxcError."""
+        if self._program is None:
+            raise LxcError("device rules can be changed on a running container of a unified host only")
+        self._program.change(kind, major, minor, access, allow)
 
     # -- asking
 
-    def _find(self, controller: str) -> _Group | None:
-        """The group of a controller; "" is the unified hierarchy, which on a pure host also has devices and freezer."""
-        for group in self._groups:
-            if controller in group.hierarchy.controllers:
-                return group
-        for group in self._groups:
-            if group.hierarchy.version == 2:
-                pure = self.host.layout == UNIFIED and controller in ("devices", "freezer")
-                if not controller or pure:
-                    return group
-        return None
+    def _find(self, controller: str) -> _Place | None:
+        """Where a controller is; "" is the version 2 hierarchy, which on a unified host also has devices and freezer."""
+        unified = next((place for place in self._places if place.hierarchy.version == 2), None)
+        if not controller:
+            return unified
+        for place in self._places:
+            if controller in place.hierarchy.controllers:
+                return place
+        extra = {"devices": _DEVICES, "freezer": _FREEZER}.get(controller, 0)
+        return unified if extra & self.utilities else None
 
     @property
     def layout(self) -> int:
@@ -338,163 +455,104 @@ class ContainerCgroups:
 
     @property
     def utilities(self) -> int:
-        """What the unified hierarchy does for us: bit 0 device programs, bit 1 freezing."""
-        return _DEVICES | _FREEZER if self.host.layout == UNIFIED else 0
+        """What the unified hierarchy is used for without a controller: bit 0 device programs, bit 1 freezing."""
+        if self.host.layout != UNIFIED:
+            return 0
+        return _FREEZER | (_DEVICES if may_restrict() else 0)
 
     def path(self, controller: str, *, limit: bool) -> str | None:
-        """The folder relative to the hierarchy's root; liblxc puts a slash before it except on a pure unified host."""
-        group = self._find(controller)
-        if group is None:
+        """The folder relative to the hierarchy's root; liblxc puts a slash before it except on a unified host."""
+        place = self._find(controller)
+        if place is None or not place.limit:
             return None
-        place = group.limit if limit else group.inner
-        relative = f"{group.hierarchy.base}/{place}".strip("/")
+        relative = f"{place.hierarchy.base}/{place.limit if limit else place.inner}".strip("/")
         return relative if self.host.layout == UNIFIED else "/" + relative
 
     def fd(self, controller: str, *, limit: bool) -> tuple[int, int] | None:
-        """(descriptor, file system magic) of a controller's folder."""
-        group = self._find(controller)
-        if group is None:
+        """(descriptor, file system magic) of the folder with a controller; the descriptor stays ours."""
+        place = self._find(controller)
+        if place is None or place.fd < 0:
             return None
-        return (group.limit_fd if limit else group.fd), group.hierarchy.magic
+        return (place.limit_fd if limit else place.fd), place.hierarchy.magic
 
     def unified_fd(self, *, limit: bool) -> int:
-        """The folder on a pure unified host, or -1."""
-        if self.host.layout != UNIFIED or not self._groups:
+        """The folder on a unified host, or -1; the descriptor stays ours."""
+        if self.host.layout != UNIFIED:
             return -1
-        return self._groups[0].limit_fd if limit else self._groups[0].fd
+        return self._places[-1].limit_fd if limit else self._places[-1].fd
 
     def ctx_fds(self) -> list[int]:
-        """The processes' folder of every hierarchy, in the hierarchies' order."""
-        return [group.fd for group in self._groups]
+        """The processes' folder in every hierarchy, in the hierarchies' order; the descriptors stay ours."""
+        return [place.fd for place in self._places if place.fd >= 0]
 
     def mount_data(self) -> list[tuple[str, list[str], int, str]]:
         """For mounting inside: (mount point on the host, controllers, version, the container's path below it) each."""
-        return [
-            (
-                group.hierarchy.mountpoint,
-                group.hierarchy.controllers,
-                group.hierarchy.version,
-                f"{group.hierarchy.base}/{group.inner}".strip("/"),
-            )
-            for group in self._groups
-        ]
+        rows = []
+        for place in self._places:
+            point = place.hierarchy.mountpoint
+            below = place.hierarchy.where(place.inner)[len(point) :].strip("/")
+            rows.append((point, place.hierarchy.controllers, place.hierarchy.version, below))
+        return rows
 
-    # -- freezing (pure unified host, without waiting)
+    # -- freezing
 
-    def freeze(self) -> None:
-        """Ask the kernel to freeze. Raises OSError."""
-        write_value(self.unified_fd(limit=True), "cgroup.freeze", "1")
+    def freeze(self, seconds: float = 0) -> bool:
+        """Freeze the container; True once it is frozen. seconds: how long to wait for that, below 0 for ever. OSError."""
+        return self._freezer(True, seconds)
 
-    def unfreeze(self) -> None:
-        """Thaw, on whatever hierarchy has the freezer. Raises OSError."""
+    def unfreeze(self, seconds: float = 0) -> bool:
+        """Thaw the container; True once it is thawed. seconds: how long to wait for that, below 0 for ever. OSError."""
+        return self._freezer(False, seconds)
+
+    def _freezer(self, frozen: bool, seconds: float) -> bool:
         unified = self.unified_fd(limit=True)
         if unified >= 0:
-            write_value(unified, "cgroup.freeze", "0")
-            return
-        group = self._find("freezer")
-        if group is not None:
-            write_value(group.limit_fd, "freezer.state", "THAWED")
-
-    # -- the end
-
-    def remove_payload(self) -> None:
-        """Remove the container's folders; what a leftover process still holds stays, with a warning."""
-        if self._program >= 0:
-            os.close(self._program)
-            self._program = -1
-        for group in self._groups:
-            folder = f"{group.hierarchy.folder}/{group.limit}"
-            if not _remove_patiently(folder):
-                log.warn(f"the cgroup {folder} stays: a process is still in it")
-
-    def remove_monitor(self) -> None:
-        """Leave and remove the monitor's folders: to the base where a process may be there, else to lxc.pivot."""
-        for hierarchy, name in self._monitor:
-            try:
-                _enter(hierarchy.folder, os.getpid())
-            except LxcError:
-                pivot = f"{hierarchy.folder}/{self._pivot}"
-                os.makedirs(pivot, 0o755, exist_ok=True)
-                _enter(pivot, os.getpid())
-            folder = f"{hierarchy.folder}/{name}"
-            if not _remove_patiently(folder):
-                log.warn(f"the cgroup {folder} stays: a process is still in it")
-        self._monitor = []
+            return v2.freeze(unified, frozen, seconds)
+        place = self._find("freezer")
+        if place is None or place.limit_fd < 0:
+            raise OSError(errno.ENOENT, "no freezer controller on this host")
+        return v1.freeze(place.limit_fd, frozen, seconds)
 
     def close(self) -> None:
-        """Close the descriptors."""
-        for group in self._groups:
-            group.close()
-        self._groups = []
+        """Close the descriptors; a second time does nothing."""
+        self._release()
+        if self._program is not None:
+            self._program.close()
+            self._program = None
+        for place in self._places:
+            place.close()
+        self._places = []
 
 
-def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+def _exists(base: int, path: str) -> bool:
     try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
-
-
-def _enter(folder: str, pid: int) -> None:
-    try:
-        _write(f"{folder}/cgroup.procs", str(pid))
-    except OSError as error:
-        raise LxcError(f"cannot move process {pid} into the cgroup {folder}: {describe(error)}") from error
-
-
-def _delegate(folder: str) -> None:
-    """Enable for the children every controller that this folder has."""
-    try:
-        available = proc.read(f"{folder}/cgroup.controllers").decode().split()
-        enabled = proc.read(f"{folder}/cgroup.subtree_control").decode().split()
-        missing = [name for name in available if name not in enabled]
-        if missing:
-            _write(f"{folder}/cgroup.subtree_control", " ".join(f"+{name}" for name in missing))
-    except OSError as error:
-        raise LxcError(f"cannot delegate controllers below the cgroup {folder}: {describe(error)}") from error
-
-
-def _fill_cpuset(folder: str) -> None:
-    """A version 1 cpuset without processors or memory nodes takes no process: copy the parent's."""
-    for file in ("cpuset.cpus", "cpuset.mems"):
-        if not proc.read(f"{folder}/{file}").strip():
-            _write(f"{folder}/{file}", proc.read(f"{os.path.dirname(folder)}/{file}").decode().strip())
-
-
-def _rmdir(folder: str) -> bool:
-    try:
-        os.rmdir(folder)
-    except FileNotFoundError:
-        return True
+        os.stat(path, dir_fd=base)
     except OSError:
         return False
     return True
 
 
-def _remove_empty(folder: str) -> bool:
-    """Remove a folder and those below it as far as they are empty; True when it is gone."""
-    if _rmdir(folder):
-        return True
+def _give(folder: int, gid: int, files: Sequence[str]) -> None:
+    """chown to this group and let it write: the folder, and those of the files that are there. Raises OSError."""
+    os.chown(".", -1, gid, dir_fd=folder)
+    os.chmod(".", 0o775, dir_fd=folder)
+    for file in files:
+        try:
+            os.chown(file, -1, gid, dir_fd=folder)
+            os.chmod(file, 0o664, dir_fd=folder)
+        except OSError:
+            pass  # not every kernel has each, and one that is missing limits only what the container can do itself
+
+
+def _inhabitants(base: int, path: str) -> str:
+    """Who keeps a folder from being removed, for a message."""
     try:
-        with os.scandir(folder) as entries:
-            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except OSError:
-        return False
-    for path in below:
-        _remove_empty(path)
-    return _rmdir(folder)
-
-
-def _remove_patiently(folder: str) -> bool:
-    """Processes that have just been killed leave their cgroup a little later: try again for a while."""
-    deadline = time.monotonic() + _REMOVAL_PATIENCE
-    pause = 0.001
-    while not _remove_empty(folder):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(pause)
-        pause = min(pause * 2, 0.05)
-    return True
-
-
+        folder = folders.open_folder(path, base)
+        try:
+            pids = folders.processes(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        return describe(error)
+    shown = " ".join(str(pid) for pid in pids[:8])
+    return f"it still has processes: {shown}{' ...' if len(pids) > 8 else ''}" if pids else "it is in use"
