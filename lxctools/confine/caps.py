@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from ..config.values import number
+from ..errors import LxcError, describe
 from ..linux import caps, prctl
+from .numbers import c_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ SYS_ADMIN = caps.NUMBERS["sys_admin"]
 def to_drop(conf: Config) -> list[int]:
     """The capabilities that a container's bounding set loses, in order."""
     last = caps.last_cap()
-    keep = conf["lxc.cap.keep"]
-    if keep:
-        kept = {_number(word) for word in keep if word != "none"}
+    # An empty list that is set keeps none.
+    if conf.is_set("lxc.cap.keep"):
+        kept = {_number(word) for word in conf["lxc.cap.keep"] if word != "none"}
         return [capability for capability in range(last + 1) if capability not in kept]
     dropped = {_number(word) for word in conf["lxc.cap.drop"]}
     return sorted(capability for capability in dropped if capability <= last)
@@ -36,10 +37,16 @@ def missing(bounding: int) -> list[int]:
 
 
 def drop(capabilities: list[int]) -> None:
-    """Drop from this process's bounding set. Raises OSError."""
+    """Drop from this process's bounding set. Raises LxcError naming the capability."""
     for capability in capabilities:
-        prctl.capbset_drop(capability)
+        try:
+            prctl.capbset_drop(capability)
+        except OSError as error:
+            name = caps.NAMES[capability] if capability < len(caps.NAMES) else str(capability)
+            raise LxcError(f"cannot drop the capability {name}: {describe(error)}", remedy="this needs CAP_SETPCAP") from error
 
 
 def _number(word: str) -> int:
-    return caps.NUMBERS[word] if word in caps.NUMBERS else number(word)
+    """The number of a capability's name or of a number as text; the configuration has checked it against this kernel."""
+    known = caps.NUMBERS.get(word)
+    return known if known is not None else c_number(word)

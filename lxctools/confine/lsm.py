@@ -2,7 +2,8 @@
 """Linux security modules: which one the kernel has, and the label of a start or an attach.
 
 A container's AppArmor and SELinux keys are accepted where the kernel has no such module, with one warning: Debian's
-default.conf sets them for everybody. Where it has one, a named profile is applied by one write to /proc/PID/attr.
+default.conf sets them for everybody. Where it has one, the label is applied by one write to /proc/PID/attr: at once for
+AppArmor, so that start hooks run confined, at execve(2) for SELinux.
 """
 
 from __future__ import annotations
@@ -10,21 +11,18 @@ from __future__ import annotations
 import os
 
 from .. import log
-from ..errors import LxcError, Unsupported
-from ..linux import proc
+from ..errors import LxcError, describe
+from . import apparmor, selinux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..config.conf import Config
 
-_APPARMOR_ENABLED = "/sys/module/apparmor/parameters/enabled"
-_APPARMOR_MOUNT = "/sys/kernel/security/apparmor/features/mount/mask"
-_SELINUX = "/sys/fs/selinux/enforce"
-_DEFAULT_PROFILE = "lxc-container-default-cgns"
+_INERT = ("", "unconfined", "unchanged")
 
 
 class Label:
-    """attribute: the file below /proc/PID/attr; data: what is written to it."""
+    """attribute: the file below /proc/PID/attr; data: what is written to it; shown: the label for messages."""
 
     __slots__ = ("attribute", "data", "shown")
 
@@ -34,86 +32,62 @@ class Label:
         self.shown = shown
 
 
-def has_apparmor() -> bool:
-    """Whether the running kernel enforces AppArmor."""
-    try:
-        return proc.read(_APPARMOR_ENABLED).startswith(b"Y")
-    except OSError:
-        return False
+def _apparmor_label(label: str) -> Label:
+    return Label(apparmor.attribute(), b"changeprofile " + os.fsencode(label), label)
 
 
-def has_selinux() -> bool:
-    """Whether the running kernel has SELinux loaded."""
-    return os.path.exists(_SELINUX)
+def _selinux_label(context: str) -> Label:
+    return Label(selinux.ATTRIBUTE, os.fsencode(context), context)
 
 
 def prepare(conf: Config) -> Label | None:
     """The label for a container's init, or None for none. Raises Unsupported, LxcError."""
+    if apparmor.enabled():
+        label = apparmor.wanted(conf)
+        return None if label is None else _apparmor_label(label)
     profile = conf["lxc.apparmor.profile"]
-    context = conf["lxc.selinux.context"]
-    if has_apparmor():
-        return _apparmor(conf, profile)
-    if profile and profile not in ("unconfined", "unchanged"):
+    if profile not in _INERT:
         log.warn(f"lxc.apparmor.profile = {profile} is passed over: this kernel has no AppArmor")
-    if has_selinux():
-        if not context or context == "unconfined_t":
-            return None
-        return Label("exec", os.fsencode(context), context)
-    if context:
-        log.warn(f"lxc.selinux.context = {context} is passed over: this kernel has no SELinux")
+    context = selinux.wanted(conf)
+    if context is None:
+        return None
+    if selinux.enabled():
+        return _selinux_label(context)
+    log.warn(f"lxc.selinux.context = {context} is passed over: this kernel has no SELinux")
     return None
 
 
-def _apparmor(conf: Config, profile: str) -> Label | None:
-    if profile == "unchanged":
-        return None
-    if profile == "generated":
-        raise Unsupported(
-            "not supported yet: lxc.apparmor.profile = generated on a kernel with AppArmor",
-            remedy="name a loaded profile, or unconfined",
-        )
-    current = _current()
-    wanted = profile or _DEFAULT_PROFILE
-    if wanted == "unconfined" and current == "unconfined":
-        return None
-    if current != "unconfined" and wanted != current:
-        raise LxcError(
-            f"Already AppArmor confined ({current}), but new label requested ({wanted})",
-            remedy="set lxc.apparmor.profile = unchanged",
-        )
-    if wanted != "unconfined" and not os.path.exists(_APPARMOR_MOUNT) and not conf["lxc.apparmor.allow_incomplete"]:
-        raise LxcError(
-            "this kernel's AppArmor does not mediate mounts", remedy="set lxc.apparmor.allow_incomplete = 1 to go on"
-        )
-    return Label(_attribute(), b"changeprofile " + os.fsencode(wanted), wanted)
+def allows_nesting(conf: Config) -> bool:
+    """Whether unrestricted /proc and /sys are to be mounted for containers inside (lxc.apparmor.allow_nesting)."""
+    return bool(conf["lxc.apparmor.allow_nesting"]) and apparmor.enabled()
 
 
-def _attribute() -> str:
-    return "apparmor/current" if os.path.exists("/proc/self/attr/apparmor/current") else "current"
-
-
-def _current() -> str:
-    try:
-        return proc.read("/proc/self/attr/current").decode("utf-8", "replace").split(" ")[0].strip("\0\n")
-    except OSError:
-        return "unconfined"
+def prepare_keyring(conf: Config) -> None:
+    """Label the session keyring that is made next, where SELinux is in use. Raises LxcError."""
+    if selinux.enabled() and not apparmor.enabled():
+        selinux.label_keyring(conf)
 
 
 def apply(label: Label, attr_fd: int) -> None:
-    """Write a label to an open file of this process's attr folder. Raises OSError."""
-    os.write(attr_fd, label.data)
+    """Write a label to an open file of this process's attr folder. Raises LxcError naming it."""
+    try:
+        os.write(attr_fd, label.data)
+    except OSError as error:
+        remedy = "the profile must be loaded: apparmor_parser, aa-status" if label.data.startswith(b"changeprofile ") else ""
+        raise LxcError(f"cannot change to the security label {label.shown}: {describe(error)}", remedy=remedy) from error
 
 
-def label_for_attach(proc_fd: int, context: str) -> Label | None:
-    """The label of a container's init, read below a descriptor of its /proc/PID; context replaces it."""
-    if has_apparmor():
-        label = context or proc.read("attr/current", proc_fd).decode("utf-8", "replace").strip("\0\n").rsplit(" (", 1)[0]
-        if label == "unconfined":
-            return None
-        return Label(_attribute(), b"changeprofile " + os.fsencode(label), label)
-    if has_selinux():
-        label = context or proc.read("attr/current", proc_fd).decode("utf-8", "replace").strip("\0\n")
-        return Label("exec", os.fsencode(label), label)
+def label_for_attach(process: int, context: str) -> Label | None:
+    """The label that an attached program gets: that of the container's init, or context instead.
+
+    process: a descriptor of init's folder in the *host's* /proc (CVE-2015-1334: the container's may be made up).
+    Raises OSError, and LxcError for a context on a kernel that has no such module.
+    """
+    if apparmor.enabled():
+        label = context or apparmor.read_label(process)
+        return None if label == apparmor.UNCONFINED else _apparmor_label(label)
+    if selinux.enabled():
+        return _selinux_label(context or selinux.read_label(process))
     if context:
         raise LxcError(f"cannot switch to the context {context}: this kernel has neither AppArmor nor SELinux")
     return None

@@ -21,6 +21,7 @@ import os
 from .. import log
 from ..errors import LxcError, describe
 from ..linux import seccomp as kernel
+from .numbers import c_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,9 +74,12 @@ _COMPANIONS = {
 
 
 class Rule:
-    """name, or number for version 1; section: an architecture or "" for all; arguments: (index, comparison, a, b)."""
+    """name, or number for version 1; section: an architecture or "" for all; arguments: (index, comparison, a, b).
 
-    __slots__ = ("action", "arguments", "name", "number", "section")
+    line: where it stands in the policy, for messages.
+    """
+
+    __slots__ = ("action", "arguments", "line", "name", "number", "section")
 
     def __init__(
         self,
@@ -84,7 +88,9 @@ class Rule:
         section: str = "",
         arguments: list[tuple[int, int, int, int]] | None = None,
         number: int = -1,
+        line: int = 0,
     ) -> None:
+        self.line = line
         self.name = name
         self.action = action
         self.section = section
@@ -126,7 +132,7 @@ def _parse_1(kind: str, lines: list[str]) -> Policy:
     for number, line in enumerate(lines, 3):
         if not line.strip().isdecimal():
             raise ValueError(f'{number}: "{line}" is not the number of a system call')
-        policy.rules.append(Rule("", kernel.ACT_ALLOW, number=int(line)))
+        policy.rules.append(Rule("", kernel.ACT_ALLOW, number=int(line), line=number))
     return policy
 
 
@@ -181,7 +187,7 @@ def _rule(line: str, section: str, action: int, number: int) -> Rule:
     name = words[0]
     if name == "reject_force_umount":
         arguments = [(1, kernel.CMP_MASKED_EQ, _MNT_FORCE, _MNT_FORCE)]
-        return Rule("umount2", kernel.act_errno(errno.EACCES), section, arguments)
+        return Rule("umount2", kernel.act_errno(errno.EACCES), section, arguments, line=number)
     rest = words[1:]
     explicit = bool(rest) and not rest[0].startswith("[")
     if explicit:
@@ -189,7 +195,7 @@ def _rule(line: str, section: str, action: int, number: int) -> Rule:
         rest = rest[taken:]
     elif rest:
         raise ValueError(f"{number}: an action is needed before the arguments: {line.strip()}")
-    return Rule(name, action, section, _arguments(" ".join(rest), number))
+    return Rule(name, action, section, _arguments(" ".join(rest), number), line=number)
 
 
 def _arguments(text: str, number: int) -> list[tuple[int, int, int, int]]:
@@ -203,12 +209,13 @@ def _arguments(text: str, number: int) -> list[tuple[int, int, int, int]]:
         if len(parts) not in (3, 4) or parts[2] not in _COMPARISONS:
             raise ValueError(f"{number}: [{inside}] is not [INDEX,VALUE,COMPARISON] with a comparison like == or SCMP_CMP_EQ")
         try:
-            index, value = int(parts[0]), int(parts[1], 0)
-            mask = int(parts[3], 0) if len(parts) == 4 else 0
-        except ValueError:
-            raise ValueError(f"{number}: [{inside}] has something that is not a number") from None
+            index, value, mask = (c_number(part) for part in (parts[0], parts[1], parts[3] if len(parts) == 4 else "0"))
+        except ValueError as error:
+            raise ValueError(f"{number}: [{inside}]: {error}") from None
         if not 0 <= index <= 5:
-            raise ValueError(f"{number}: an argument's index is 0 to 5, not {index}")
+            raise ValueError(f"{number}: [{inside}]: an argument's index is 0 to 5")
+        if not all(-(1 << 63) <= part < 1 << 64 for part in (value, mask)):
+            raise ValueError(f"{number}: [{inside}]: a number has at most 64 bits")
         comparison = _COMPARISONS[parts[2]]
         # The mask stands first for libseccomp.
         result.append((index, comparison, mask, value) if comparison == kernel.CMP_MASKED_EQ else (index, comparison, value, 0))
@@ -216,35 +223,59 @@ def _arguments(text: str, number: int) -> list[tuple[int, int, int, int]]:
 
 
 def compile_policy(policy: Policy) -> bytes:
-    """One program for this machine's architecture and its companions. Raises OSError."""
+    """One program for this machine's architecture and its companions.
+
+    Raises OSError when there is no libseccomp, ValueError `LINE: reason` for a rule that it refuses.
+    """
     library = kernel.Library()
     native = library.native()
     names = {library.arch(name): section for section, name in _SECTIONS.items()}
-    names.pop(0, None)
-    native_section = names.get(native, "")
-    native_name = _SECTIONS.get(native_section, "")
+    names.pop(0, None)  # what this libseccomp does not know
+    native_name = _SECTIONS.get(names.get(native, ""), "")
     arches = [native, *(library.arch(name) for name in _COMPANIONS.get(native_name, ()))]
     whole = 0
     try:
         for arch in arches:
             context = library.filter(policy.default, arch)
-            for rule in policy.rules:
-                if rule.section and rule.section != names.get(arch):
-                    continue
-                # libseccomp takes the native number, or its own pseudo one, and translates it itself.
-                call = rule.number if rule.number >= 0 else library.resolve(native, rule.name)
-                if call == kernel.NR_ERROR or (rule.name and library.resolve(arch, rule.name) < 0):
-                    continue  # a call that this architecture does not have
-                if rule.action != policy.default:
-                    library.add(context, rule.action, call, rule.arguments)
-            if whole:
-                library.merge(whole, context)
-            else:
-                whole = context
+            try:
+                for rule in policy.rules:
+                    if rule.section in ("", names.get(arch)) and rule.action != policy.default:
+                        _add(library, context, arch, rule)
+                if whole:
+                    library.merge(whole, context)
+            except BaseException:
+                library.release(context)
+                raise
+            whole = whole or context
         return library.export(whole)
     finally:
         if whole:
             library.release(whole)
+
+
+def _add(library: kernel.Library, context: int, arch: int, rule: Rule) -> None:
+    """Add a rule to an architecture's filter; left out where that has no such call."""
+    native = library.native()
+    if rule.name:
+        # libseccomp takes the native number, or its own pseudo one, and translates it itself.
+        call = library.resolve(native, rule.name)
+        if call == kernel.NR_ERROR or library.resolve(arch, rule.name) < 0:
+            return
+    else:
+        call = rule.number
+    try:
+        library.add(context, rule.action, call, rule.arguments)
+    except OSError as error:
+        if rule.name or arch == native:
+            what = rule.name or f"the call with number {rule.number}"
+            hint = ": two conditions on one argument" if _repeats(rule) else ""
+            raise ValueError(f"{rule.line}: libseccomp refuses {what}{hint}: {describe(error)}") from None
+        # A call of the native architecture, by number, that this one has not.
+
+
+def _repeats(rule: Rule) -> bool:
+    indices = [argument[0] for argument in rule.arguments]
+    return len(set(indices)) < len(indices)
 
 
 def compile_for(conf: Config) -> tuple[bytes, bool] | None:
@@ -269,16 +300,16 @@ def compile_for(conf: Config) -> tuple[bytes, bool] | None:
         raise LxcError(f"lxc.seccomp.profile: cannot read the policy {path}: {describe(error)}") from error
     try:
         policy = parse(text)
+        code = compile_policy(policy)
     except ValueError as error:
         raise LxcError(f"lxc.seccomp.profile: {path}:{error}") from None
-    if policy.notifies and not conf["lxc.seccomp.notify.proxy"]:
-        log.debug("the policy has notify rules, and lxc.seccomp.notify.proxy is not set")
-    try:
-        return compile_policy(policy), policy.notifies
     except OSError as error:
         raise LxcError(
             f"lxc.seccomp.profile: cannot compile {path}: {describe(error)}", remedy="is libseccomp2 installed?"
         ) from error
+    if policy.notifies and not conf["lxc.seccomp.notify.proxy"]:
+        log.debug("the policy has notify rules, and lxc.seccomp.notify.proxy is not set")
+    return code, policy.notifies
 
 
 def _own_state() -> int | None:

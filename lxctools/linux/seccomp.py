@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 
 from . import _nr
 from ._libc import syscall
@@ -128,9 +129,8 @@ def load_program(code: bytes, notify: bool, no_new_privs: bool = False) -> int:
         set_no_new_privs()
     instructions = ctypes.create_string_buffer(code, len(code))
     # struct sock_fprog: unsigned short length, pointer
-    program = ctypes.create_string_buffer(
-        (len(code) // 8).to_bytes(2, "little") + b"\0" * 6 + ctypes.addressof(instructions).to_bytes(8, "little"), 16
-    )
+    record = struct.pack("HP", len(code) // 8, ctypes.addressof(instructions))
+    program = ctypes.create_string_buffer(record, len(record))
     fd = syscall(
         "seccomp(SECCOMP_SET_MODE_FILTER)",
         _nr.SECCOMP,

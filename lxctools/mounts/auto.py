@@ -137,9 +137,7 @@ def _mount_sys(root: Root, mode: str) -> None:
             os.close(fd)
 
 
-def mount_auto_cgroup(
-    root: Root, conf: Config, hierarchies: Sequence[Hierarchy], *, cgroup_ns: bool, keep_sys_admin: bool
-) -> None:
+def mount_auto_cgroup(root: Root, conf: Config, hierarchies: Sequence[Hierarchy], *, cgroup_ns: bool, keep_sys_admin: bool) -> None:
     """Mount the cgroup file systems as lxc.mount.auto says.
 
     hierarchies: what the host has. cgroup_ns: this process is in the container's own cgroup namespace.

@@ -90,9 +90,7 @@ def set_flags(tree: int, attributes: int = 0, *, clear: int = 0, propagation: in
 
 def set_idmap(tree: int, userns: int) -> None:
     """Show the files of a detached mount under the ids of a user namespace (a descriptor of it). Raises OSError."""
-    mount.mount_setattr(
-        tree, "", mount.AT_EMPTY_PATH | mount.AT_RECURSIVE, attr_set=mount.MOUNT_ATTR_IDMAP, userns_fd=userns
-    )
+    mount.mount_setattr(tree, "", mount.AT_EMPTY_PATH | mount.AT_RECURSIVE, attr_set=mount.MOUNT_ATTR_IDMAP, userns_fd=userns)
 
 
 def detach_all(target: int) -> None:

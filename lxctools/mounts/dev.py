@@ -342,9 +342,7 @@ def boot_id(root: Root) -> None:
         text = "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:])) + "\n"
         dev = root.open("dev", _FOLDER)
         try:
-            fd = os.open(
-                ".lxc-boot-id", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o444, dir_fd=dev
-            )
+            fd = os.open(".lxc-boot-id", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o444, dir_fd=dev)
             try:
                 os.write(fd, text.encode())
             finally:

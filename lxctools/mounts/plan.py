@@ -146,7 +146,7 @@ def parse_options(text: str) -> Options:
 
 
 def split_options(text: str) -> list[str]:
-    """The words of an option list; commas inside double quotes (SELinux contexts) do not separate."""
+    """The words of an option list; commas inside double quotes (SELinux contexts) do not separate, the quotes go."""
     if '"' not in text:
         return text.split(",")
     words = [""]
@@ -156,8 +156,8 @@ def split_options(text: str) -> list[str]:
             quoted = not quoted
         elif char == "," and not quoted:
             words.append("")
-            continue
-        words[-1] += char
+        else:
+            words[-1] += char
     return words
 
 

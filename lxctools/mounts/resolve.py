@@ -60,7 +60,8 @@ class Root:
         parts = components(path)
         name = "/".join(parts) or "."
         try:
-            return linux_open.openat2(self.fd, name, flags | os.O_NOFOLLOW, 0, _CONFINED)
+            # No O_NOFOLLOW: with O_PATH it would give a descriptor of a link that is the last component.
+            return linux_open.openat2(self.fd, name, flags, 0, _CONFINED)
         except OSError as error:
             if error.errno == errno.ENOSYS:  # a seccomp policy around us that does not know openat2 (Linux 5.6)
                 return self._walk(parts, flags)

@@ -69,9 +69,7 @@ def mount_rootfs(conf: Config, backend: ModuleType | None = None, ask: Ask | Non
     try:
         place = os.open(target, _FOLDER)
     except OSError as error:
-        raise LxcError(
-            f"cannot use lxc.rootfs.mount {target}: {describe(error)}", remedy="create the folder"
-        ) from error
+        raise LxcError(f"cannot use lxc.rootfs.mount {target}: {describe(error)}", remedy="create the folder") from error
     try:
         if backend is None or backend.INFO.is_folder:
             return Root(_mount_folder(conf, path, place, ask), target)
@@ -82,9 +80,7 @@ def mount_rootfs(conf: Config, backend: ModuleType | None = None, ask: Ask | Non
             detached.set_flags(fd, on, clear=off)
         return Root(fd, target)
     except OSError as error:
-        raise LxcError(
-            f"cannot mount the root file system {path} on {target}: {describe(error)}", remedy=_remedy(error)
-        ) from error
+        raise LxcError(f"cannot mount the root file system {path} on {target}: {describe(error)}", remedy=_remedy(error)) from error
     finally:
         os.close(place)
 
@@ -245,9 +241,7 @@ def pin(conf: Config) -> int:
             return -1
         for _ in range(2):
             try:
-                fd = os.open(
-                    _PIN, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder
-                )
+                fd = os.open(_PIN, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
                 os.unlink(_PIN, dir_fd=folder)
                 return fd
             except FileExistsError:
