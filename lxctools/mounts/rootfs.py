@@ -190,21 +190,34 @@ def _move_to_top(new: int) -> None:
         detached.attach(new, top)
     finally:
         os.close(top)
-    # The paths still lead through the old root, as our root folder has not changed yet. Several passes: a mount may cover
-    # another one.
-    for _ in range(_PASSES):
-        points = sorted({row.point for row in proc.mountinfo() if row.point != "/"}, key=len, reverse=True)
-        gone = 0
-        for point in points:
-            try:
-                mount.umount2(point, mount.MNT_DETACH)
-                gone += 1
-            except OSError:
-                continue  # went with the one that it was mounted on
-        if not gone:
-            break
+    # The paths still lead through the old root, as our root folder has not changed yet. The table is read through one
+    # descriptor, since /proc is detached too; in several passes, since a mount may cover another one.
+    table = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for _ in range(_PASSES):
+            points = {row.point for row in _rows(table) if row.point != "/"}
+            gone = 0
+            for point in sorted(points, key=len, reverse=True):
+                try:
+                    mount.umount2(point, mount.MNT_DETACH)
+                    gone += 1
+                except OSError:
+                    continue  # went with the one that it was mounted on
+            if not gone:
+                break
+    finally:
+        os.close(table)
     os.fchdir(new)
     os.chroot(".")
+
+
+def _rows(table: int) -> list[proc.Mount]:
+    """The mounts in an open mountinfo, from its start."""
+    os.lseek(table, 0, os.SEEK_SET)
+    data = b""
+    while chunk := os.read(table, 65536):
+        data += chunk
+    return [proc.Mount(line) for line in data.split(b"\n") if line]
 
 
 def slave_shmounts(root: Root, conf: Config) -> None:
