@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
+import struct
 
 from .errors import LxcError, describe
 
@@ -13,125 +15,245 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# <linux/fs.h>, ioctl_iflags(2): the numbers speak of a long but the value is an int, and reading and writing change places
+# on some architectures (<asm/ioctl.h>).
+_GETFLAGS, _SETFLAGS = 0x6601 | struct.calcsize("l") << 16, 0x6602 | struct.calcsize("l") << 16
+_SWAPPED = ("ppc", "mips", "sparc", "alpha", "parisc")
+_IMMUTABLE, _APPEND = 0x10, 0x20
+_SUBVOLUME_ROOT = 256  # the inode of every btrfs subvolume's top folder
+_DEEPEST = 100  # descriptors that are held open at once; what lies deeper is first moved up
+
+
+def read_text(path: str) -> str:
+    """A whole file as text, whatever bytes it holds (surrogateescape). Raises OSError."""
+    with open(path, "rb", buffering=0) as file:
+        return file.readall().decode("utf-8", "surrogateescape")
+
 
 def write_atomic(path: str, data: bytes, mode: int = 0o644) -> None:
-    """Write a file so that it is there whole, or as it was before; owner and mode of an existing one stay. OSError."""
+    """Write a file so that, whatever happens, it holds either all of data or what it held before.
+
+    mode is that of a new file, as the umask leaves it; an existing one keeps owner and mode. A symbolic link stays one: what
+    it names is written. Raises OSError.
+    """
+    path = os.path.realpath(path)
     try:
         before = os.stat(path)
     except FileNotFoundError:
         before = None
     temporary = f"{path}.{os.getpid()}.new"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    fd = _create(temporary, mode)
     try:
         with open(fd, "wb") as file:
             file.write(data)
             file.flush()
             if before is not None:
-                os.fchmod(fd, before.st_mode & 0o7777)
                 os.fchown(fd, before.st_uid, before.st_gid)
+                os.fchmod(fd, before.st_mode & 0o7777)
             os.fsync(fd)
         os.rename(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        unlink_quietly(temporary)
         raise
 
 
+def _create(path: str, mode: int) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags, mode)
+    except FileExistsError:
+        os.unlink(path)  # of a process that was killed, and had our number
+        return os.open(path, flags, mode)
+
+
 def unlink_quietly(path: str) -> None:
-    """Remove a file that may be gone already."""
+    """Remove a file that may be gone already. Raises OSError for every other reason."""
     try:
         os.unlink(path)
     except FileNotFoundError:
         pass
 
 
-def write_value(fd: int, name: str, text: str) -> None:
-    """Write a kernel file below a directory descriptor in one write, without a newline. Raises OSError naming it."""
-    try:
-        file = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=fd)
-        try:
-            os.write(file, os.fsencode(text))
-        finally:
-            os.close(file)
-    except OSError as error:
-        error.filename = name
-        raise
+def is_below(path: str, folder: str) -> bool:
+    """Whether path, its links resolved, lies in folder (and is not folder itself)."""
+    real = os.path.realpath(folder)
+    return os.path.realpath(path).startswith(real.rstrip("/") + "/")
+
+
+def mounts_in(path: str, mountinfo: str = "/proc/self/mountinfo") -> list[str]:
+    """The mount points at or below an absolute path without links, in this mount namespace. Raises OSError."""
+    wanted = os.fsencode(path).rstrip(b"/")
+    found = []
+    with open(mountinfo, "rb", buffering=0) as file:
+        for line in file.readall().splitlines():
+            point = _unescape(line.split(b" ", 5)[4])
+            if point == wanted or point.startswith(wanted + b"/"):
+                found.append(os.fsdecode(point))
+    return found
+
+
+def _unescape(field: bytes) -> bytes:
+    """proc(5): blanks, tabs, newlines and backslashes are octal in mountinfo."""
+    if b"\\" not in field:
+        return field
+    for escape, byte in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
+        field = field.replace(escape, byte)
+    return field
 
 
 def remove_tree(path: str, beat: Callable[[], object] | None = None) -> None:
     """Remove a folder with everything in it, by descriptors, never following a link and never crossing a mount.
 
-    Refuses `/`, a link, and a folder that is a mount point or holds one: what is mounted there is not ours to remove.
+    Refuses `/`, what is not a folder, and a folder that is a mount point or holds one: what is mounted there is not ours
+    to remove. btrfs subvolumes in it are part of it. A missing one is no failure. Immutable files are made mutable.
     beat is called now and then, for a progress line. Raises LxcError naming what stands in the way.
     """
-    path = path.rstrip("/") or "/"
-    parent, name = os.path.split(path)
-    if not name or name in (".", ".."):
-        raise LxcError(f"refusing to remove {path}")
+    parent, name = os.path.split(path.rstrip("/"))
+    if name in ("", ".", ".."):
+        raise LxcError(f"refusing to remove {path}", remedy="name the folder itself")
     try:
         parent_fd = os.open(parent or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise LxcError(f"cannot remove {path}: {describe(error)}") from error
     try:
-        _refuse_mounts(os.path.join(os.path.realpath(parent or "."), name))
-        try:
-            status = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return
-        if not stat.S_ISDIR(status.st_mode):
-            raise LxcError(f"refusing to remove {path}: it is not a folder", remedy="remove it by hand if it is yours")
-        if status.st_dev != os.fstat(parent_fd).st_dev and not _is_subvolume(status):
-            raise LxcError(f"refusing to remove {path}: something is mounted on it", remedy=f"umount {path} first")
-        _remove_below(parent_fd, name, status.st_dev, path, beat)
+        if _is_removable(parent_fd, name, path):
+            _Removal(path, beat).run(parent_fd, name)
     except OSError as error:
         raise LxcError(f"cannot remove {path}: {describe(error)}") from error
     finally:
         os.close(parent_fd)
 
 
-def _is_subvolume(status: os.stat_result) -> bool:
-    """btrfs gives each subvolume a device number of its own, and its root the inode 256."""
-    return status.st_ino == 256
-
-
-def _refuse_mounts(path: str) -> None:
-    wanted = os.fsencode(path)
-    with open("/proc/self/mountinfo", "rb", buffering=0) as file:
-        for line in file.readall().splitlines():
-            point = line.split(b" ")[4]
-            if b"\\" in point:
-                point = point.replace(b"\\040", b" ").replace(b"\\011", b"\t").replace(b"\\012", b"\n").replace(b"\\134", b"\\")
-            if point == wanted or point.startswith(wanted + b"/"):
-                shown = os.fsdecode(point)
-                raise LxcError(
-                    f"refusing to remove {path}: something is mounted on {shown}", remedy=f"umount {shown} first"
-                )
-
-
-def _remove_below(parent: int, name: str, device: int, shown: str, beat: Callable[[], object] | None) -> None:
-    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+def _is_removable(parent: int, name: str, path: str) -> bool:
+    """Whether there is something; raises LxcError when it must not be removed."""
     try:
-        if os.fstat(fd).st_dev != device:
-            raise LxcError(f"refusing to remove {shown}/{name}: another file system is mounted there")
-        if beat is not None:
-            beat()
-        with os.scandir(fd) as entries:
-            listed = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for entry_name, is_folder in listed:
-            if is_folder:
-                _remove_below(fd, entry_name, device, shown, beat)
-            else:
-                _unlink(fd, entry_name)
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISDIR(status.st_mode):
+        raise LxcError(f"refusing to remove {path}: it is not a folder", remedy="remove it by hand if it is yours")
+    root = os.stat("/")
+    if (status.st_dev, status.st_ino) == (root.st_dev, root.st_ino):
+        raise LxcError(f"refusing to remove {path}: it is the root of this system")
+    real = os.path.join(os.path.realpath(f"/proc/self/fd/{parent}"), name)
+    mounted = mounts_in(real)
+    if mounted:
+        raise LxcError(f"refusing to remove {path}: something is mounted on {mounted[0]}", remedy=f"umount {mounted[0]} first")
+    if status.st_dev != os.fstat(parent).st_dev and status.st_ino != _SUBVOLUME_ROOT:
+        raise LxcError(f"refusing to remove {path}: another file system is mounted on it", remedy=f"umount {path} first")
+    return True
+
+
+class _Removal:
+    """One removal. Without recursion: a container's owner decides how deep its folders are."""
+
+    __slots__ = ("_beat", "_lifted_name", "_moved", "_shown", "_top")
+
+    def __init__(self, shown: str, beat: Callable[[], object] | None) -> None:
+        self._shown = shown
+        self._beat = beat
+        self._top = -1
+        self._moved = 0
+        self._lifted_name = f".{os.urandom(8).hex()}."
+
+    def run(self, parent: int, name: str) -> None:
+        """Remove the folder name in parent. Raises OSError, LxcError."""
+        # A folder being emptied: its descriptor, its name in the one before it, and the folders in it that are left.
+        stack: list[tuple[int, str, list[str]]] = []
+        try:
+            self._enter(stack, parent, name)
+            self._top = stack[0][0]
+            while stack:
+                fd, own_name, left = stack[-1]
+                if left:
+                    self._descend(stack, fd, left)
+                elif len(stack) == 1 and self._moved:
+                    left += self._lifted(fd)
+                else:
+                    stack.pop()
+                    os.close(fd)
+                    self._rmdir(stack[-1][0] if stack else parent, own_name)
+        finally:
+            for fd, _name, _left in stack:
+                os.close(fd)
+
+    def _descend(self, stack: list[tuple[int, str, list[str]]], fd: int, left: list[str]) -> None:
+        name = left.pop()
+        if len(stack) < _DEEPEST:
+            self._enter(stack, fd, name)
+            return
+        # Too deep to go on: the folder is moved to the top, where it is found later.
+        self._moved += 1
+        try:
+            os.rename(name, f"{self._lifted_name}{self._moved}", src_dir_fd=fd, dst_dir_fd=self._top)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._enter(stack, fd, name)  # a subvolume
+
+    def _lifted(self, fd: int) -> list[str]:
+        """What _descend() has moved to the top."""
+        self._moved = 0
+        return [name for name in os.listdir(fd) if name.startswith(self._lifted_name)]
+
+    def _enter(self, stack: list[tuple[int, str, list[str]]], parent: int, name: str) -> None:
+        """Open a folder, remove the files in it, and put it on the stack with the folders in it."""
+        fd = os.open(name, _FOLDER, dir_fd=parent)
+        try:
+            status = os.fstat(fd)
+            if stack and status.st_dev != os.fstat(parent).st_dev and status.st_ino != _SUBVOLUME_ROOT:
+                raise LxcError(f"refusing to remove {self._shown}: another file system is mounted on {name} in it")
+            if self._beat is not None:
+                self._beat()
+            inside = []
+            unlink = os.unlink
+            with os.scandir(fd) as entries:
+                listed = list(entries)
+            for entry in listed:
+                if entry.is_dir(follow_symlinks=False):
+                    inside.append(entry.name)
+                    continue
+                try:
+                    unlink(entry.name, dir_fd=fd)
+                except PermissionError as error:
+                    self._again(fd, entry.name, error, unlink)
+                except FileNotFoundError:
+                    pass  # somebody else was faster
+        except BaseException:
+            os.close(fd)
+            raise
+        stack.append((fd, name, inside))
+
+    def _rmdir(self, parent: int, name: str) -> None:
+        try:
+            os.rmdir(name, dir_fd=parent)
+        except FileNotFoundError:
+            pass
+        except PermissionError as error:
+            self._again(parent, name, error, os.rmdir)
+
+    def _again(self, parent: int, name: str, error: OSError, remove: Callable[..., None]) -> None:
+        """Take away the attributes that protect an entry and the folder it is in (chattr(1)), and try once more."""
+        if error.errno != errno.EPERM:
+            raise error
+        _unprotect(os.open(".", _FOLDER, dir_fd=parent))
+        kind = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+        if stat.S_ISREG(kind) or stat.S_ISDIR(kind):
+            _unprotect(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent))
+        remove(name, dir_fd=parent)
+
+
+def _unprotect(fd: int) -> None:
+    """Clear the immutable and append-only attributes, and close fd; what has no attributes is left alone."""
+    read, write = (0x80000000, 0x40000000) if not os.uname().machine.startswith(_SWAPPED) else (0x40000000, 0x80000000)
+    try:
+        (flags,) = struct.unpack("i", fcntl.ioctl(fd, read | _GETFLAGS, struct.pack("i", 0)))
+        if flags & (_IMMUTABLE | _APPEND):
+            fcntl.ioctl(fd, write | _SETFLAGS, struct.pack("i", flags & ~(_IMMUTABLE | _APPEND)))
+    except OSError:
+        pass  # then the second attempt says why it cannot be removed
     finally:
         os.close(fd)
-    os.rmdir(name, dir_fd=parent)
-
-
-def _unlink(fd: int, name: str) -> None:
-    try:
-        os.unlink(name, dir_fd=fd)
-    except FileNotFoundError:
-        pass  # somebody else was faster
-    except PermissionError as error:
-        if error.errno == errno.EPERM:
-            error.add_note("the file may be immutable: chattr -i")
-        raise

@@ -1,5 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Progress of what takes longer than a second: a line that rewrites itself on a terminal, nothing elsewhere."""
+"""Progress of what takes longer than a second.
+
+On a terminal a line that rewrites itself and is gone at the end; with JSON chosen one object a line, also where there is no
+terminal; elsewhere nothing.
+
+    {"progress": "removing c1", "seconds": 1.2, "count": 812}
+    {"progress": "removing c1", "seconds": 3.0, "count": 2410, "done": true}
+"""
 
 from __future__ import annotations
 
@@ -12,16 +19,29 @@ if TYPE_CHECKING:
 
 _AFTER = 1.0
 _EVERY = 0.2
+LINE, JSON, NOTHING = "line", "json", "nothing"
+_mode = LINE
+
+
+def show_as(mode: str) -> None:
+    """How progress is shown from now on: LINE, JSON or NOTHING."""
+    global _mode
+    _mode = mode
 
 
 class Progress:
-    """`with Progress("copying the root file system") as beat: ... beat()`; the line appears after a second."""
+    """`with Progress("copying the root file system") as beat: ... beat()`; nothing is shown in the first second.
 
-    __slots__ = ("_fd", "_last", "_shown", "_started", "_what", "count")
+    beat(n) says that n more of something has been done, beat(0) that it goes on. fd: where it is shown.
+    """
+
+    __slots__ = ("_fd", "_json", "_last", "_shown", "_started", "_what", "count")
 
     def __init__(self, what: str, fd: int = 2, *, quiet: bool = False) -> None:
         self._what = what
-        self._fd = fd if not quiet and os.isatty(fd) else -1
+        self._json = _mode == JSON
+        wanted = not quiet and (self._json or (_mode == LINE and _is_terminal(fd)))
+        self._fd = fd if wanted else -1
         self._started = self._last = time.monotonic()
         self._shown = False
         self.count = 0
@@ -39,11 +59,58 @@ class Progress:
             return
         self._last = now
         self._shown = True
-        counted = f", {self.count}" if self.count > 1 else ""
-        os.write(self._fd, f"\r\033[K{self._what} ({now - self._started:.0f} s{counted})".encode())
+        if self._json:
+            self._write(self._object(now))
+        else:
+            counted = f", {self.count}" if self.count > 1 else ""
+            text = f"{self._what} ({now - self._started:.0f} s{counted})"
+            self._write(f"\r\033[K{text[: _width(self._fd) - 1]}")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._shown:
-            os.write(self._fd, b"\r\033[K")
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        if not self._shown:
+            return
+        if self._json:
+            self._write(self._object(time.monotonic(), done=kind is None))
+        else:
+            self._write("\r\033[K")
+
+    def _object(self, now: float, *, done: bool | None = None) -> str:
+        end = "" if done is None else f', "done": {"true" if done else "false"}'
+        return f'{{"progress": {quoted(self._what)}, "seconds": {now - self._started:.1f}, "count": {self.count}{end}}}\n'
+
+    def _write(self, text: str) -> None:
+        try:
+            os.write(self._fd, text.encode("utf-8", "backslashreplace"))
+        except OSError:
+            self._fd = -1  # nobody looks any more; the work goes on
+
+
+def quoted(text: str) -> str:
+    """A JSON string (RFC 8259), in ASCII; the json module costs more than the commands that would use it."""
+    parts = []
+    for character in text:
+        code = ord(character)
+        if character in '"\\':
+            parts.append("\\" + character)
+        elif 32 <= code < 127:
+            parts.append(character)
+        elif code < 0x10000:
+            parts.append(f"\\u{code:04x}")
+        else:
+            code -= 0x10000
+            parts.append(f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}")
+    return '"' + "".join(parts) + '"'
+
+
+def _is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
+
+
+def _width(fd: int) -> int:
+    try:
+        return os.get_terminal_size(fd).columns or 80
+    except OSError:
+        return 80

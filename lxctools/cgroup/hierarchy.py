@@ -38,9 +38,7 @@ class Hierarchy:
 
     __slots__ = ("base", "controllers", "hidden", "mountpoint", "own", "version")
 
-    def __init__(
-        self, version: int, controllers: list[str], mountpoint: str, base: str, own: str = "", hidden: str = ""
-    ) -> None:
+    def __init__(self, version: int, controllers: list[str], mountpoint: str, base: str, own: str = "", hidden: str = "") -> None:
         self.version = version
         self.controllers = controllers
         self.mountpoint = mountpoint

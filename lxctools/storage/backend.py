@@ -1,22 +1,26 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The contract of a storage backend, and the table of those there are.
 
-A backend is a module with these functions; what it cannot do it does not define, and callers ask INFO instead of its name.
+A backend is a module with these names. `path` is the value of lxc.rootfs.path without its type. All raise LxcError that says
+what, on what and why.
 
-    INFO                        facts: see Info
-    create(spec)                make an empty root file system; (text for lxc.rootfs.path, whether it was made now)
-    destroy(path, beat)         remove it; nothing outside it
-    mount(path, target)         mount it for the start or a template
-    exists(path)                whether it is there
+    INFO                             what it is like, see Info: callers ask this and not its name
+    create(spec)                     make an empty root file system: (value for lxc.rootfs.path, whether this call made it). What
+                                     was there before is never removed when the creation fails later
+    destroy(path, beat, maps)        remove it and nothing outside of it; what is gone already is no failure. beat is called
+                                     now and then. maps: remove it as that container's root (a caller other than root)
+    mount(path, target)              mount it on a folder, with what is mounted in it
+    exists(path)                     whether it is there
 
-`path` is the value of lxc.rootfs.path without its type.
+What only some can do (snapshot, copy, resize) is a function that the others do not have, and a fact in INFO.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 
-from ..errors import LxcError, Unsupported
+from ..errors import LxcError, Unsupported, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..config.conf import Config
 
-# Type -> module of this package; "" is recognised and not there yet.
+# Type of lxc.rootfs.path -> module of this package; "" is recognised and not there yet.
 _MODULES = {
     "dir": "dir",
     "overlay": "",
@@ -39,7 +43,10 @@ _MODULES = {
 
 
 class Info:
-    """Facts about a backend. is_folder: its path is a folder that can be used without mounting."""
+    """What a backend is like.
+
+    is_folder: its path is a folder that a template can fill and a container can be bound to without mounting anything first.
+    """
 
     __slots__ = ("is_folder", "name")
 
@@ -76,14 +83,36 @@ def load(name: str) -> ModuleType:
 
 
 def detect(path: str) -> str:
-    """The type of a path that names none. Raises LxcError when nothing fits."""
-    if os.path.isdir(path):
+    """The type of a path that names none, found as LXC does. Raises LxcError when it is none.
+
+    A folder is `dir` even where it is a btrfs subvolume or a mounted zfs dataset (LXC behaviour since 2.1).
+    """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        remedy = "check lxc.rootfs.path" if path.startswith("/") else "a zfs dataset is written zfs:DATASET"
+        raise LxcError(f"cannot use the root file system {path}: {describe(error)}", remedy=remedy) from error
+    if stat.S_ISDIR(status.st_mode):
         return "dir"
-    if os.path.isfile(path):
+    if stat.S_ISREG(status.st_mode):
         return "loop"
-    if path.count(":"):
-        return "overlay"
-    raise LxcError(f"the root file system {path} does not exist", remedy="check lxc.rootfs.path")
+    if stat.S_ISBLK(status.st_mode):
+        if path.startswith("/dev/rbd/"):
+            return "rbd"
+        if _mapper_uuid(status.st_rdev).startswith("LVM-"):
+            return "lvm"
+    raise LxcError(
+        f"cannot use the root file system {path}: it is no folder, no file and no logical volume",
+        remedy="mount it, and set lxc.rootfs.path to where it is mounted",
+    )
+
+
+def _mapper_uuid(device: int) -> str:
+    try:
+        with open(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/dm/uuid", encoding="ascii") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def type_of(conf: Config) -> str:
@@ -94,5 +123,3 @@ def type_of(conf: Config) -> str:
 def for_config(conf: Config) -> ModuleType:
     """The backend of a container's root file system. Raises LxcError."""
     return load(type_of(conf))
-
-
