@@ -50,5 +50,10 @@ def syscall(call: str, number: int, *arguments: object, path: str | bytes | None
 
 
 def encode(path: str | bytes | None) -> bytes | None:
-    """A path for the C library."""
-    return None if path is None else os.fsencode(path)
+    """A path for the C library. Raises ValueError for a NUL in it, where C would take another, shorter path."""
+    if path is None:
+        return None
+    data = os.fsencode(path)
+    if b"\0" in data:
+        raise ValueError("embedded null byte")
+    return data

@@ -21,14 +21,14 @@ PIDFD_GETFD = 438
 MOUNT_SETATTR = 442
 
 _OLDER = {
-    # machine: (bpf, seccomp, keyctl)
-    "x86_64": (321, 317, 250),
-    "aarch64": (280, 277, 219),
-    "riscv64": (280, 277, 219),
-    "loongarch64": (280, 277, 219),
-    "ppc64le": (361, 358, 271),
-    "s390x": (351, 348, 280),
-    "armv7l": (386, 383, 311),
-    "i686": (357, 354, 288),
+    # machine: (bpf, seccomp, keyctl, pivot_root)
+    "x86_64": (321, 317, 250, 155),
+    "aarch64": (280, 277, 219, 41),
+    "riscv64": (280, 277, 219, 41),
+    "loongarch64": (280, 277, 219, 41),
+    "ppc64le": (361, 358, 271, 203),
+    "s390x": (351, 348, 280, 217),
+    "armv7l": (386, 383, 311, 218),
+    "i686": (357, 354, 288, 217),
 }
-BPF, SECCOMP, KEYCTL = _OLDER.get(os.uname().machine, (-1, -1, -1))
+BPF, SECCOMP, KEYCTL, PIVOT_ROOT = _OLDER.get(os.uname().machine, (-1, -1, -1, -1))

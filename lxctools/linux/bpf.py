@@ -13,6 +13,8 @@ from ._libc import syscall
 _PROG_LOAD = 5
 _PROG_ATTACH = 8
 _PROG_DETACH = 9
+_PROG_GET_FD_BY_ID = 13
+_PROG_QUERY = 16
 _CGROUP_DEVICE = 15  # BPF_PROG_TYPE_CGROUP_DEVICE
 _ATTACH_DEVICE = 6  # BPF_CGROUP_DEVICE
 _F_ALLOW_MULTI = 1 << 1
@@ -51,3 +53,23 @@ def detach_device_program(cgroup_fd: int, program_fd: int) -> None:
     """Detach from a cgroup. Raises OSError."""
     attributes = struct.pack("III", cgroup_fd, program_fd, _ATTACH_DEVICE).ljust(128, b"\0")
     syscall("bpf(BPF_PROG_DETACH)", _nr.BPF, _PROG_DETACH, attributes, len(attributes))
+
+
+def attached_device_programs(cgroup_fd: int) -> list[int]:
+    """The kernel's ids of the device programs attached to a cgroup itself, at most 64. Raises OSError."""
+    ids = ctypes.create_string_buffer(64 * 4)
+    # union bpf_attr of BPF_PROG_QUERY: target, attach type, query flags, attach flags, ids, count
+    attributes = ctypes.create_string_buffer(
+        struct.pack("IIIIQI", cgroup_fd, _ATTACH_DEVICE, 0, 0, ctypes.addressof(ids), 64), 128
+    )
+    syscall("bpf(BPF_PROG_QUERY)", _nr.BPF, _PROG_QUERY, attributes, len(attributes))
+    count = struct.unpack_from("I", attributes.raw, 24)[0]
+    return list(struct.unpack(f"{count}I", ids.raw[: count * 4]))
+
+
+def device_program_by_id(ident: int) -> int:
+    """A descriptor of a loaded program. Raises OSError."""
+    attributes = struct.pack("I", ident).ljust(128, b"\0")
+    fd = syscall("bpf(BPF_PROG_GET_FD_BY_ID)", _nr.BPF, _PROG_GET_FD_BY_ID, attributes, len(attributes))
+    os.set_inheritable(fd, False)
+    return fd

@@ -57,9 +57,6 @@ MOUNT_ATTR_NOSYMFOLLOW = 0x00200000
 
 _mount = bind("mount", c_char_p, c_char_p, c_char_p, c_ulong, c_void_p)
 _umount2 = bind("umount2", c_char_p, c_int)
-_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "loongarch64": 41, "ppc64le": 203, "s390x": 217, "armv7l": 218, "i686": 217}.get(
-    os.uname().machine, -1
-)
 
 
 def mount(source: str | None, target: str, fstype: str | None, flags: int = 0, data: str | None = None) -> None:
@@ -76,7 +73,7 @@ def umount2(target: str, flags: int = 0) -> None:
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """pivot_root(2). Raises OSError."""
-    syscall("pivot_root(2)", _PIVOT_ROOT, encode(new_root), encode(put_old), path=new_root)
+    syscall("pivot_root(2)", _nr.PIVOT_ROOT, encode(new_root), encode(put_old), path=new_root)
 
 
 def open_tree(dfd: int, path: str, flags: int) -> int:

@@ -16,6 +16,7 @@ from ._libc import bind, c_int, c_ulong, c_void_p, error
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
+_PR_SET_KEEPCAPS = 8
 _PR_SET_NAME = 15
 _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
@@ -30,6 +31,9 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _prctl = bind("prctl", c_int, c_ulong, c_ulong, c_ulong, c_ulong)
 _capget = bind("capget", c_void_p, c_void_p)
 _capset = bind("capset", c_void_p, c_void_p)
+
+_sbrk = bind("sbrk", ctypes.c_long, restype=c_ulong)
+_kept: list[mmap.mmap] = []
 
 
 def _call(what: str, option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
@@ -58,6 +62,11 @@ def set_name(comm: str) -> None:
 def set_no_new_privs() -> None:
     """From here on execve(2) gives no privileges. Raises OSError."""
     _call("PR_SET_NO_NEW_PRIVS", _PR_SET_NO_NEW_PRIVS, 1)
+
+
+def set_keepcaps(on: bool) -> None:
+    """Whether the permitted set survives a change from uid 0 to others; cleared by execve(2). Raises OSError."""
+    _call("PR_SET_KEEPCAPS", _PR_SET_KEEPCAPS, int(on))
 
 
 def set_child_subreaper(on: bool) -> None:
@@ -124,7 +133,7 @@ def set_title(text: str) -> None:
         field[45],
         field[46],
         field[47],
-        field[47],
+        _sbrk(0),
         field[28],
         start,
         start + len(data),
@@ -134,15 +143,5 @@ def set_title(text: str) -> None:
         0,
         -1,
     )
-    brk = _current_break()
-    record = record[:40] + struct.pack("Q", brk) + record[48:]
     buffer = ctypes.create_string_buffer(record, len(record))
     _call("PR_SET_MM_MAP", _PR_SET_MM, _PR_SET_MM_MAP, ctypes.addressof(buffer), len(record))
-
-
-_kept: list[mmap.mmap] = []
-_sbrk = bind("sbrk", ctypes.c_long, restype=c_ulong)
-
-
-def _current_break() -> int:
-    return _sbrk(0)

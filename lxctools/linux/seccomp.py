@@ -8,6 +8,8 @@ already inside loads the bytes with one system call and no library.
 from __future__ import annotations
 
 import ctypes
+import errno
+import fcntl
 import os
 import struct
 
@@ -24,6 +26,12 @@ CMP_NE, CMP_LT, CMP_LE, CMP_EQ, CMP_GE, CMP_GT, CMP_MASKED_EQ = range(1, 8)
 _ATTR_CTL_NNP = 3
 _ATTR_CTL_TSKIP = 5
 _SET_MODE_FILTER = 1
+_GET_NOTIF_SIZES = 3
+# linux/seccomp.h: _IOWR('!', 0, struct seccomp_notif), _IOWR('!', 1, struct seccomp_notif_resp), _IOW('!', 2, __u64)
+_NOTIF_SIZE = 80
+_NOTIF_RECV = 0xC0502100
+_NOTIF_SEND = 0xC0182101
+_NOTIF_ID_VALID = 0x80082102 if os.uname().machine.startswith("ppc") else 0x40082102
 _FLAG_NEW_LISTENER = 1 << 3
 NR_ERROR = -1
 
@@ -31,10 +39,6 @@ NR_ERROR = -1
 def act_errno(number: int) -> int:
     """SCMP_ACT_ERRNO(number)."""
     return 0x00050000 | (number & 0xFFFF)
-
-
-class _Argument(ctypes.Structure):
-    _fields_ = [("arg", ctypes.c_uint), ("op", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64)]
 
 
 class Library:
@@ -62,7 +66,7 @@ class Library:
             ctypes.c_uint32,
             ctypes.c_int,
             ctypes.c_uint,
-            ctypes.c_void_p,
+            ctypes.c_char_p,
         ]
         lib.seccomp_export_bpf.argtypes = [ctypes.c_void_p, ctypes.c_int]
         self._lib = lib
@@ -92,10 +96,13 @@ class Library:
 
     def add(self, context: int, action: int, call: int, arguments: list[tuple[int, int, int, int]]) -> None:
         """One rule; arguments: (index, CMP_*, a, b). Raises OSError."""
-        array = (_Argument * len(arguments))(*arguments)
-        pointer = ctypes.addressof(array) if arguments else None
+        # struct scmp_arg_cmp: unsigned index, enum operation, two 64-bit datums
+        try:
+            array = b"".join(struct.pack("=IiQQ", *argument) for argument in arguments)
+        except struct.error:
+            raise OSError(errno.ERANGE, os.strerror(errno.ERANGE)) from None
         self._check(
-            self._lib.seccomp_rule_add_exact_array(context, action, call, len(arguments), pointer),
+            self._lib.seccomp_rule_add_exact_array(context, action, call, len(arguments), array),
             "seccomp_rule_add_exact_array",
         )
 
@@ -142,3 +149,46 @@ def load_program(code: bytes, notify: bool, no_new_privs: bool = False) -> int:
         return -1
     os.set_inheritable(fd, False)
     return fd
+
+
+class Notification:
+    """One call that waits in the kernel for an answer: struct seccomp_notif, whole and in its parts."""
+
+    __slots__ = ("arch", "arguments", "call", "ident", "pid", "raw")
+
+    def __init__(self, raw: bytes) -> None:
+        # id, pid, flags; struct seccomp_data: number, architecture, instruction pointer, six arguments
+        self.ident, self.pid, _flags, self.call, self.arch, _pointer, *self.arguments = struct.unpack("=QIIiIQ6Q", raw)
+        self.raw = raw
+
+
+def notify_sizes() -> tuple[int, int, int]:
+    """The kernel's sizes of struct seccomp_notif, seccomp_notif_resp and seccomp_data. Raises OSError."""
+    sizes = ctypes.create_string_buffer(6)
+    pointer = ctypes.c_void_p(ctypes.addressof(sizes))
+    syscall("seccomp(SECCOMP_GET_NOTIF_SIZES)", _nr.SECCOMP, _GET_NOTIF_SIZES, 0, pointer)
+    notification, response, data = struct.unpack("HHH", sizes.raw)
+    return notification, response, data
+
+
+def notify_receive(listener: int) -> Notification:
+    """Take the next notification; waits for one. Raises OSError (ENOENT: its process was killed meanwhile)."""
+    raw = bytearray(_NOTIF_SIZE)
+    fcntl.ioctl(listener, _NOTIF_RECV, raw)
+    return Notification(bytes(raw))
+
+
+def notify_id_valid(listener: int, ident: int) -> bool:
+    """Whether the call still waits, so that what was learnt of its pid was of its own process. Raises OSError."""
+    try:
+        fcntl.ioctl(listener, _NOTIF_ID_VALID, struct.pack("=Q", ident))
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return False
+        raise
+    return True
+
+
+def notify_respond(listener: int, ident: int, *, value: int = 0, error: int = 0, flags: int = 0) -> None:
+    """End the call with a value, or with an errno (positive here). Raises OSError (ENOENT: nobody waits any more)."""
+    fcntl.ioctl(listener, _NOTIF_SEND, struct.pack("=QqiI", ident, value, -error, flags))

@@ -15,8 +15,10 @@ from ._libc import bind, c_int, c_void_p, error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import FrameType, TracebackType
+
+    Handler = Callable[[int, FrameType | None], object] | int | None
 
 _SFD_CLOEXEC = 0o2000000
 _SFD_NONBLOCK = 0o4000
@@ -55,7 +57,7 @@ def signalfd(mask: Iterable[int]) -> int:
 
 def read(fd: int) -> list[tuple[int, int]]:
     """The signals that wait in a signalfd: (number, pid of the sender)."""
-    found = []
+    found: list[tuple[int, int]] = []
     while True:
         try:
             data = os.read(fd, _SIGINFO_SIZE * 16)
@@ -72,26 +74,36 @@ class Interrupted(Exception):
 
 
 class interruptible:
-    """Within the block the given signals are unblocked and raise Interrupted; mask and handlers come back after it."""
+    """Within the block the given signals are unblocked and raise Interrupted; mask and handlers come back after it.
+
+    The handler itself puts both back before it raises: an exception may strike anywhere, in __exit__ too, before its first
+    line. A signal that was pending raises in the with statement.
+    """
 
     __slots__ = ("_handlers", "_mask", "_signals")
 
     def __init__(self, numbers: Iterable[int]) -> None:
         self._signals = tuple(numbers)
-        self._handlers: list[object] = []
+        self._handlers: dict[int, Handler] = {}
         self._mask: set[int] = set()
 
     def __enter__(self) -> None:
-        self._handlers = [_signal.signal(number, _raise) for number in self._signals]
-        self._mask = set(_signal.pthread_sigmask(_signal.SIG_UNBLOCK, self._signals))
+        self._mask = set(_signal.pthread_sigmask(_signal.SIG_BLOCK, ()))
+        for number in self._signals:
+            self._handlers[number] = _signal.getsignal(number)
+            _signal.signal(number, self._arrived)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, self._signals)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._put_back()
+
+    def _put_back(self) -> None:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, self._mask)
-        for number, handler in zip(self._signals, self._handlers, strict=True):
-            _signal.signal(number, handler)  # type: ignore[arg-type]
+        for number, handler in self._handlers.items():
+            _signal.signal(number, handler)
 
-
-def _raise(number: int, _frame: FrameType | None) -> None:
-    raise Interrupted(number)
+    def _arrived(self, number: int, _frame: FrameType | None) -> None:
+        self._put_back()
+        raise Interrupted(number)

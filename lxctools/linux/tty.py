@@ -8,11 +8,36 @@ import os
 import struct
 import termios
 
-_TIOCSPTLCK = 0x40045431
-_TIOCGPTPEER = 0x5441
-_TIOCGPTN = 0x80045430
-_TIOCSWINSZ = 0x5414
-_TIOCGWINSZ = 0x5413
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Settings = list[int | list[bytes | int]] | list[int | list[bytes]] | list[int | list[int]]
+
+# asm-generic/ioctls.h; powerpc encodes the direction otherwise (arch/powerpc/include/uapi/asm/ioctl.h).
+if os.uname().machine.startswith("ppc"):
+    _TIOCSPTLCK, _TIOCGPTPEER, _TIOCGPTN = 0x80045431, 0x20005441, 0x40045430
+else:
+    _TIOCSPTLCK, _TIOCGPTPEER, _TIOCGPTN = 0x40045431, 0x5441, 0x80045430
+
+_COOKED_INPUT = (
+    termios.ISTRIP
+    | termios.INLCR
+    | termios.IGNCR
+    | termios.ICRNL
+    | termios.IXON
+    | termios.IXANY
+    | termios.IXOFF
+    | getattr(termios, "IUCLC", 0)
+)
+_COOKED_LOCAL = (
+    termios.TOSTOP
+    | termios.ISIG
+    | termios.ICANON
+    | termios.ECHO
+    | termios.ECHOE
+    | termios.ECHOK
+    | termios.ECHONL
+    | termios.IEXTEN
+)
 
 
 def openpty(devpts_fd: int | None = None) -> tuple[int, int]:
@@ -26,60 +51,87 @@ def openpty(devpts_fd: int | None = None) -> tuple[int, int]:
     else:
         master = os.open("ptmx", flags | os.O_NOFOLLOW, dir_fd=devpts_fd)
     try:
-        fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
-        slave = fcntl.ioctl(master, _TIOCGPTPEER, flags)
+        _ioctl("TIOCSPTLCK", master, _TIOCSPTLCK, struct.pack("i", 0))
+        slave = _peer(master, flags)
     except BaseException:
         os.close(master)
         raise
     return master, slave
 
 
+def _peer(master: int, flags: int) -> int:
+    try:
+        return fcntl.ioctl(master, _TIOCGPTPEER, flags)
+    except OSError as failure:
+        failure.add_note("ioctl(TIOCGPTPEER)")
+        raise
+
+
+def _ioctl(name: str, fd: int, request: int, argument: bytes) -> bytes:
+    try:
+        return fcntl.ioctl(fd, request, argument)
+    except OSError as failure:
+        failure.add_note(f"ioctl({name})")
+        raise
+
+
 def pty_number(master: int) -> int:
     """The number of the pty in its devpts. Raises OSError."""
-    return int(struct.unpack("I", fcntl.ioctl(master, _TIOCGPTN, struct.pack("I", 0)))[0])
+    return int(struct.unpack("I", _ioctl("TIOCGPTN", master, _TIOCGPTN, b"\0" * 4))[0])
 
 
 def window_size(fd: int) -> bytes:
     """struct winsize of a terminal. Raises OSError."""
-    return fcntl.ioctl(fd, _TIOCGWINSZ, b"\0" * 8)
+    return _ioctl("TIOCGWINSZ", fd, termios.TIOCGWINSZ, b"\0" * 8)
 
 
 def set_window_size(fd: int, size: bytes) -> None:
     """Set struct winsize. Raises OSError."""
-    fcntl.ioctl(fd, _TIOCSWINSZ, size)
+    _ioctl("TIOCSWINSZ", fd, termios.TIOCSWINSZ, size)
 
 
 def set_controlling(fd: int) -> None:
     """Make fd the controlling terminal of this session leader. Raises OSError."""
-    fcntl.ioctl(fd, termios.TIOCSCTTY, 0)
+    try:
+        fcntl.ioctl(fd, termios.TIOCSCTTY, 0)
+    except OSError as failure:
+        failure.add_note("ioctl(TIOCSCTTY)")
+        raise
 
 
-def make_raw(fd: int) -> list[object]:
-    """Switch a terminal to the mode of a console proxy: bytes pass as they are, output untouched by line discipline.
+def make_raw(fd: int) -> Settings:
+    """Switch a terminal to the mode of a console proxy: bytes pass as they are in both directions.
 
-    Returns the settings to be given to restore(). Raises OSError.
+    The input and local flags are those of lxc-console. Output processing is off as well, where C LXC leaves it on: the
+    terminal at the other end has already made a carriage return of each newline. Returns the settings for restore().
+    Raises OSError.
     """
     try:
         before = termios.tcgetattr(fd)
         raw = termios.tcgetattr(fd)
-        raw[0] = (raw[0] | termios.IGNPAR) & ~(
-            termios.ISTRIP | termios.INLCR | termios.IGNCR | termios.ICRNL | termios.IXON | termios.IXANY | termios.IXOFF
-        )
-        raw[3] &= ~(
-            termios.TOSTOP | termios.ISIG | termios.ICANON | termios.ECHO | termios.ECHOE | termios.ECHOK | termios.ECHONL | termios.IEXTEN
-        )
+        raw[0] = (raw[0] | termios.IGNPAR) & ~_COOKED_INPUT
         raw[1] &= ~termios.OPOST
+        raw[3] &= ~_COOKED_LOCAL
         raw[6][termios.VMIN] = 1
         raw[6][termios.VTIME] = 0
-        termios.tcsetattr(fd, termios.TCSAFLUSH, raw)
+        termios.tcsetattr(fd, termios.TCSANOW, raw)
     except termios.error as failure:
-        raise OSError(*failure.args) from None
+        raise _as_oserror(failure, "tcsetattr(3)") from None
     return before
 
 
-def restore(fd: int, settings: list[object]) -> None:
-    """Give a terminal its settings back; a terminal that is gone is passed over."""
+def restore(fd: int, settings: Settings) -> None:
+    """Give a terminal its settings back; what was typed and not read stays for the next reader. Raises OSError.
+
+    At once: waiting for a terminal to show its output could take for ever, and output is processed when it is written.
+    """
     try:
-        termios.tcsetattr(fd, termios.TCSAFLUSH, settings)
-    except termios.error:
-        pass
+        termios.tcsetattr(fd, termios.TCSANOW, settings)
+    except termios.error as failure:
+        raise _as_oserror(failure, "tcsetattr(3)") from None
+
+
+def _as_oserror(failure: termios.error, call: str) -> OSError:
+    error = OSError(*failure.args)
+    error.add_note(call)
+    return error
