@@ -103,15 +103,25 @@ class PartialLock:
             self.release()
             raise
 
+    def note(self, path: str) -> None:
+        """Remember that this creation made the folder at path, for whoever cleans up should it be killed. Raises OSError.
+
+        C LXC leaves the file empty and never reads it.
+        """
+        status = os.stat(path)
+        line = f"{status.st_dev} {status.st_ino} {path}\0"
+        os.write(self._fd, line.encode("utf-8", "surrogateescape"))
+
     def release(self) -> None:
         """The creation has ended, one way or the other."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
             try:
-                os.unlink(self.path)
+                os.unlink(self.path)  # before the lock is given up: an unlocked mark means an abandoned creation
             except FileNotFoundError:
                 pass  # removed with its folder
+            finally:
+                os.close(fd)
 
 
 def partial_state(lxcpath: str, name: str) -> str:
@@ -133,6 +143,25 @@ def partial_state(lxcpath: str, name: str) -> str:
     finally:
         os.close(fd)
     return ABANDONED if struct.unpack(_FLOCK, answer)[0] == fcntl.F_UNLCK else ONGOING
+
+
+def noted(lxcpath: str, name: str) -> list[str]:
+    """The folders that an abandoned creation made, in that order; those that others stand in the place of are left out.
+
+    Raises OSError.
+    """
+    with open(f"{lxcpath}/{name}/partial", "rb") as file:
+        entries = file.read().decode("utf-8", "surrogateescape").split("\0")
+    found = []
+    for entry in entries[:-1]:  # what follows the last NUL was not written to its end
+        device, inode, path = entry.split(" ", 2)
+        try:
+            status = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if (str(status.st_dev), str(status.st_ino)) == (device, inode):
+            found.append(path)
+    return found
 
 
 def processes_with(path: str) -> list[int]:

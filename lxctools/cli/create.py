@@ -52,8 +52,6 @@ def run(values: Values) -> int:
         raise LxcError("A template must be specified", remedy='Use "none" if you really want a container without a rootfs')
     backend = _check_backend(values)
     container = Container(values.name, values.lxcpath)
-    if container.defined:
-        raise LxcError(f"Container already exists: {container.config_file_name}", remedy="lxc-destroy removes it")
     try:
         container.create(
             None if values.template == "none" else values.template,
@@ -64,7 +62,8 @@ def run(values: Values) -> int:
             quiet=values.quiet,
         )
     except LxcError as error:
-        error.message = f"Failed to create container {container.name}: {error.message}"
+        if not error.message.startswith("Container already exists"):
+            error.message = f"Failed to create container {container.name}: {error.message}"
         raise
     return 0
 
@@ -78,7 +77,7 @@ def _check_backend(values: Values) -> str:
             raise LxcError(message)
     if asked not in BACKENDS:
         raise LxcError(f"{asked} is not a valid backing storage type", remedy="one of " + " ".join(BACKENDS))
-    if asked not in ("dir", "none"):
+    if asked not in ("dir", "none", "best"):
         raise Unsupported(f"not supported yet: -B {asked}", remedy="-B dir is")
     return "dir"
 

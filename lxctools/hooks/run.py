@@ -64,29 +64,26 @@ class HookContext:
 
     def environment(self) -> dict[str, str]:
         """The variables of every hook of a start."""
-        conf = self.conf
-        result = dict(self._caller)
-        result.update(self.common())
+        result = self.outside()
         result["LXC_CGNS_AWARE"] = "1"
-        result["LXC_LOG_LEVEL"] = log.LEVELS[log.level()]
+        if log.file_fd() >= 0:
+            result["LXC_LOG_LEVEL"] = log.LEVELS[log.level()]
         result["LXC_HOOK_VERSION"] = str(self.version)
         result.update(self._boot)
         for entry in self._entries:
             name, _, value = entry.partition("=")
             result[name] = value
-        if not conf["lxc.rootfs.path"]:
-            result.pop("LXC_ROOTFS_PATH", None)
         return result
 
-    def common(self) -> dict[str, str]:
-        """The variables of every hook, those of copies and destructions included."""
+    def outside(self) -> dict[str, str]:
+        """The variables of every hook; those of creation, copy and destruction have no others."""
         conf = self.conf
-        result = {
-            "LXC_NAME": self.name,
-            "LXC_CONFIG_FILE": conf.path or f"{self.lxcpath}/{self.name}/config",
-            "LXC_ROOTFS_MOUNT": conf["lxc.rootfs.mount"],
-            "LXC_ROOTFS_PATH": conf["lxc.rootfs.path"],
-        }
+        result = dict(self._caller)
+        result["LXC_NAME"] = self.name
+        result["LXC_CONFIG_FILE"] = conf.path or f"{self.lxcpath}/{self.name}/config"
+        result["LXC_ROOTFS_MOUNT"] = conf["lxc.rootfs.mount"]
+        if conf["lxc.rootfs.path"]:
+            result["LXC_ROOTFS_PATH"] = conf["lxc.rootfs.path"]
         if conf["lxc.console.path"]:
             result["LXC_CONSOLE"] = conf["lxc.console.path"]
         if conf["lxc.console.logfile"]:
@@ -94,17 +91,21 @@ class HookContext:
         return result
 
 
-def run_hooks(context: HookContext, hook: str, extra: Iterable[str] = ()) -> None:
-    """Run every line of lxc.hook.HOOK in order. Raises LxcError for the first that fails; the others are not run."""
+def run_hooks(
+    context: HookContext, hook: str, extra: Iterable[str] = (), environment: dict[str, str] | None = None
+) -> None:
+    """Run every line of lxc.hook.HOOK in order. Raises LxcError for the first that fails; the others are not run.
+
+    environment: instead of that of the hooks of a start.
+    """
     lines = context.conf[f"lxc.hook.{hook}"]
     if not lines:
         return
-    environment = context.environment()
+    if environment is None:
+        environment = context.environment()
     arguments = list(extra)
     for line in lines:
-        run_line(
-            line, context.name, context.version, "lxc", hook, arguments, environment, f"lxc.hook.{hook}"
-        )
+        run_line(line, context.name, context.version, "lxc", hook, arguments, environment, f"lxc.hook.{hook}")
 
 
 def run_script(context: HookContext, net: Net, event: str, extra: Sequence[str]) -> None:
@@ -141,7 +142,10 @@ def run_line(
         words = [name, section, hook, *words]
     command = " ".join(["exec", line, *(_quote(word) for word in words)])
     log.debug(f"running {key} = {line}")
-    result = process.run([SHELL, "-c", command], env=environment, stdin=None)
+    try:
+        result = process.run([SHELL, "-c", command], env=environment, stdin=None)
+    except LxcError as error:
+        raise type(error)(f"{key} = {line} failed: {error.message}", remedy=error.remedy) from error
     if result.output:
         log.debug(f"Script {command} produced output: {result.text().rstrip()}")
     if result.status != 0:

@@ -1,44 +1,59 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """lxc-create: one transaction. It leaves the whole container, or nothing of what this run made.
 
-    LXCPATH/NAME made, `partial` in it locked
-    configuration read, root file system made, configuration written
-    template run
-    header put before the configuration; lxc.hook.create run
+    initial configuration read, template found
+    LXCPATH/NAME made, `partial` in it locked                     (under the container's lock)
+    root file system made, configuration written
+    template run; header put before the configuration
+    lxc.hook.create run
     `partial` removed
+
+What exists before is never removed: an exception undoes exactly what was made, and `partial` says the same to whoever finds
+it after a kill -9.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 
-from .. import files, locks
+from .. import files, locks, log, process
+from ..config import grammar, writer
 from ..config.conf import Config
-from ..config.system import system_value, system_values
+from ..config.system import system_value
 from ..errors import LxcError, describe
 from ..hooks.run import HookContext, run_line
-from ..idmap.ranges import IdMap, to_host
+from ..idmap.ranges import to_host
 from ..storage import backend as storage
 from ..template.run import find_template, run_template
 from ..undo import Undo
+from .folder import CONFIG, clear_abandoned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from ..idmap.ranges import IdMap
 
 HOOK = "lxc.hook.create"
 
-_HEADER = """\
-# Template used to create this container: {template}
-# Parameters passed to the template:{parameters}
-# For additional config options, please look at lxc.container.conf(5)
 
-# Uncomment the following line to support nesting containers:
-#lxc.include = /usr/share/lxc/config/nesting.conf
-# (Be aware this has security implications)
+class _Creation:
+    """What the steps share."""
 
-"""
+    __slots__ = ("conf", "folder", "hooks", "lxcpath", "name", "partial", "quiet", "rootfs", "template", "undo", "words")
+
+    def __init__(self, name: str, lxcpath: str, undo: Undo) -> None:
+        self.name = name
+        self.lxcpath = lxcpath
+        self.folder = f"{lxcpath}/{name}"
+        self.undo = undo
+        self.conf = Config()
+        self.hooks: list[str] = []  # values of lxc.hook.create
+        self.template = ""  # its path; "" for none
+        self.words: Sequence[str] = ()
+        self.quiet = False
+        self.rootfs = ""
+        self.partial: locks.PartialLock | None = None
 
 
 def create(
@@ -55,150 +70,232 @@ def create(
     """Create a container. Raises LxcError; then, as on every other exception, nothing of this run is left.
 
     config_file: the configuration to begin with; default: lxc.default_config of lxc.conf. template: a name or a path, None
-    for none: then there is no root file system unless the configuration names one. progress: show the template's output.
+    for none: then there is no root file system unless the configuration names one. backend: dir; "best" and "none" mean it
+    too. progress: show the template's output.
     """
-    path = find_template(template) if template is not None else ""
-    hooks: dict[str, list[str]] = {HOOK: []}
-    conf = _read(config_file, hooks)
-    folder = f"{lxcpath}/{name}"
-    _clear_abandoned(name, lxcpath, folder)
     with Undo() as undo:
-        _make_folder(lxcpath, folder, undo)
-        if not path and not conf["lxc.rootfs.path"]:
-            undo(files.unlink_quietly, f"{folder}/config")
-            _save(conf, folder)
-        else:
-            _fill(name, lxcpath, folder, conf, path, template_args, backend, backend_opts or {}, undo, quiet=not progress)
-        _run_hooks(name, lxcpath, folder, [*system_values(HOOK), *hooks[HOOK]])
+        this = _Creation(name, lxcpath, undo)
+        _refuse_existing(this)
+        this.template = find_template(template) if template is not None else ""
+        this.words = template_args
+        this.quiet = not progress
+        _read(this, config_file)
+        module = storage.load("dir" if backend in ("", "none", "best") else backend)
+        _reserve(this)
+        if this.template or this.conf["lxc.rootfs.path"]:
+            _make_rootfs(this, module.create, module.destroy, backend_opts or {})
+        undo(files.unlink_quietly, f"{this.folder}/{CONFIG}")
+        this.conf.save(f"{this.folder}/{CONFIG}")
+        if this.template:
+            _run_template(this)
+        _run_hooks(this)
+        assert this.partial is not None
+        this.partial.release()
         undo.commit()
 
 
-def _read(config_file: str | None, hooks: dict[str, list[str]]) -> Config:
-    """The initial configuration. A missing default is an empty one; a missing -f FILE is an error."""
+def _refuse_existing(this: _Creation) -> None:
+    path = f"{this.folder}/{CONFIG}"
+    if os.path.lexists(path) and locks.partial_state(this.lxcpath, this.name) == locks.ABSENT:
+        raise LxcError(f"Container already exists: {path}", remedy=f"lxc-destroy -n {this.name} removes it")
+
+
+# -- the initial configuration ------------------------------------------------------------------------------------------
+
+
+def _read(this: _Creation, config_file: str | None) -> None:
+    """The configuration to begin with, and the create hooks. A missing default is an empty one. Raises ConfigError."""
+    always = system_value(HOOK)
+    if always:
+        this.hooks.append(always)
     path = config_file or system_value("lxc.default_config") or ""
     if not config_file and not os.path.exists(path):
-        return Config()
-    if config_file and not os.path.isfile(path):
-        raise LxcError(f"cannot read the configuration {path}: no such file")
-    conf = Config.read(path, hooks)
-    conf.path = ""
-    return conf
+        log.warn(f"there is no default configuration {path}: the container begins with an empty one")
+        return
+    text = grammar.read(grammar.Source(path, None))
+    this.conf.load_text("".join(_without_hooks(this, line) for line in grammar.split_lines(text)), path)
+    this.conf.path = ""
 
 
-def _clear_abandoned(name: str, lxcpath: str, folder: str) -> None:
-    """What a killed creation left goes; what another one is making, or somebody's container, does not."""
-    found = locks.partial_state(lxcpath, name)
-    if found == locks.ONGOING:
-        raise LxcError(f"{folder} is being created by another lxc-create", remedy="wait for it to end")
-    if found == locks.ABANDONED:
-        sys.stderr.write(f"lxc-create: removing what an interrupted creation left in {folder}\n")
-        files.remove_tree(folder)
-    elif os.path.exists(f"{folder}/config"):
-        raise LxcError(f"{name} already exists: {folder}/config", remedy="lxc-destroy removes it")
-
-
-def _make_folder(lxcpath: str, folder: str, undo: Undo) -> None:
+def _without_hooks(this: _Creation, line: str) -> str:
+    """The line; in the place of a lxc.hook.create a comment: C LXC could not read the container's configuration with it."""
     try:
-        os.makedirs(lxcpath, 0o755, exist_ok=True)
-        before = os.umask(0o002)
-        try:
-            os.mkdir(folder, 0o770)
-            undo(os.rmdir, folder)
-        except FileExistsError:
-            pass  # an empty one, or somebody's notes: used, and not removed by us
-        finally:
-            os.umask(before)
-    except OSError as error:
-        raise LxcError(
-            f"cannot make the folder {folder}: {describe(error)}", remedy="is the lxcpath writable by this user?"
-        ) from error
-
-
-def _save(conf: Config, folder: str) -> None:
-    try:
-        conf.save(f"{folder}/config")
-    except OSError as error:
-        raise LxcError(f"cannot write {folder}/config: {describe(error)}") from error
-
-
-def _fill(
-    name: str,
-    lxcpath: str,
-    folder: str,
-    conf: Config,
-    template: str,
-    words: Sequence[str],
-    backend: str,
-    options: dict[str, str],
-    undo: Undo,
-    *,
-    quiet: bool,
-) -> None:
-    """The root file system, the configuration, the template."""
-    try:
-        partial = locks.PartialLock(folder)
-    except OSError as error:
-        raise LxcError(f"cannot mark the creation in {folder}: {describe(error)}") from error
-    undo(partial.release)
-    module = storage.load(backend)
-    if conf["lxc.rootfs.path"]:
-        rootfs = conf["lxc.rootfs.path"]
-        if not os.path.exists(rootfs):
-            raise LxcError(f'The rootfs "{rootfs}" does not exist', remedy="correct lxc.rootfs.path in the configuration")
+        found = grammar.parse_line(line)
+    except ValueError:
+        return line  # load_text() tells
+    if found is None or found[0] != HOOK:
+        return line
+    if found[1]:
+        this.hooks.append(found[1])
     else:
-        spec, made = module.create(storage.Spec(folder, name, options))
-        if made:
-            undo(module.destroy, spec.partition(":")[2])
-        conf.set("lxc.rootfs.path", spec)
-        rootfs = conf["lxc.rootfs.path"]
-    undo(files.unlink_quietly, f"{folder}/config")
-    _save(conf, folder)
-    maps = conf["lxc.idmap"]
-    if maps:
-        _give_to_root(maps, folder, rootfs)
-    if template:
-        run_template(template, name, folder, rootfs, words, maps, quiet=quiet)
-        _prepend_header(folder, template, words)
-        Config.read(f"{folder}/config")  # a template that wrote something unreadable has failed
-    partial.release()
+        this.hooks.clear()
+    return f"# run by lxc-create: {line.strip()}\n"
 
 
-def _give_to_root(maps: Sequence[IdMap], folder: str, rootfs: str) -> None:
-    """The container's root owns its folder and its root file system."""
+# -- the folder ---------------------------------------------------------------------------------------------------------
+
+
+def _reserve(this: _Creation) -> None:
+    """Make the container's folder and mark it as being made. Raises LxcError, also when another one has it."""
+    _make_parents(this.folder, this.undo)
+    with locks.ContainerLock(this.lxcpath, this.name):
+        if clear_abandoned(this.name, this.lxcpath) and not this.quiet:
+            said = f"{log.prog()}: {this.name}: removed what an interrupted creation had left in {this.folder}\n"
+            os.write(2, said.encode("utf-8", "backslashreplace"))
+        _refuse_existing(this)
+        uid, gid = _container_root(this.conf["lxc.idmap"])
+        try:
+            made = _make_folder(this.folder)
+            if made:
+                this.undo(_remove_made, this.folder)
+            this.partial = locks.PartialLock(this.folder)
+            this.undo(this.partial.release)
+            if made:
+                this.partial.note(this.folder)
+            _give(this.folder, uid, gid, this.undo)
+        except OSError as error:
+            raise LxcError(
+                f"cannot make the container's folder {this.folder}: {describe(error)}", remedy="check the lxcpath"
+            ) from error
+
+
+def _make_folder(folder: str) -> bool:
+    """False for one that is there: it may hold a log, or somebody's notes, and is not removed by us."""
+    before = os.umask(0o002)
+    try:
+        os.mkdir(folder, 0o770)
+    except FileExistsError:
+        if not os.path.isdir(folder):
+            raise
+        return False
+    finally:
+        os.umask(before)
+    return True
+
+
+def _make_parents(path: str, undo: Undo) -> None:
+    """Make the missing folders above path. Raises LxcError."""
+    missing = []
+    parent = os.path.dirname(path)
+    while parent and not os.path.isdir(parent):
+        missing.append(parent)
+        parent = os.path.dirname(parent)
+    for folder in reversed(missing):
+        try:
+            os.mkdir(folder, 0o755)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise LxcError(f"cannot make the folder {folder}: {describe(error)}") from error
+        undo(_remove_if_empty, folder)
+
+
+def _remove_if_empty(folder: str) -> None:
+    try:
+        os.rmdir(folder)
+    except OSError:
+        pass  # another creation uses it by now
+
+
+def _remove_made(folder: str) -> None:
+    """Undo a folder. What cannot be removed is told to the user: Undo itself only logs."""
+    try:
+        files.remove_tree(folder)
+    except LxcError as error:
+        log.error(f"not everything that this creation made could be removed: {error}")
+
+
+def _container_root(maps: Sequence[IdMap]) -> tuple[int, int]:
+    """The host's ids of the container's root, -1 without maps. Raises LxcError when it has none."""
+    if not maps:
+        return -1, -1
     uid, gid = to_host(maps, "u", 0), to_host(maps, "g", 0)
     if uid is None or gid is None:
-        raise LxcError("lxc.idmap maps no id 0: a template cannot run", remedy="map u 0 ... and g 0 ...")
-    try:
-        for path in (folder, rootfs):
+        raise LxcError("lxc.idmap maps no id 0: a container needs a root", remedy="map u 0 ... and g 0 ...")
+    return uid, gid
+
+
+def _give(path: str, uid: int, gid: int, undo: Undo) -> None:
+    """Give a folder to the container's root. Raises OSError."""
+    if uid >= 0:
+        status = os.stat(path)
+        if (status.st_uid, status.st_gid) != (uid, gid):
             os.chown(path, uid, gid)
+            undo(_give_back, path, status.st_uid, status.st_gid)
+
+
+def _give_back(path: str, uid: int, gid: int) -> None:
+    try:
+        os.chown(path, uid, gid)
+    except FileNotFoundError:
+        pass
+
+
+# -- root file system ---------------------------------------------------------------------------------------------------
+
+
+def _make_rootfs(
+    this: _Creation,
+    make: Callable[[storage.Spec], tuple[str, bool]],
+    destroy: Callable[[str], None],
+    options: dict[str, str],
+) -> None:
+    conf = this.conf
+    path = conf["lxc.rootfs.path"]
+    if path:
+        if not os.path.exists(path):
+            raise LxcError(
+                f'The rootfs "{path}" of the configuration does not exist', remedy="make it, or correct lxc.rootfs.path"
+            )
+    else:
+        if options.get("dir"):
+            _make_parents(options["dir"], this.undo)
+        spec, made = make(storage.Spec(this.folder, this.name, options))
+        path = spec.partition(":")[2]
+        if made:
+            this.undo(destroy, path)
+            assert this.partial is not None
+            this.partial.note(path)
+        conf.set("lxc.rootfs.path", spec)
+    try:
+        _give(path, *_container_root(conf["lxc.idmap"]), this.undo)
     except OSError as error:
-        raise LxcError(f'Error chowning "{rootfs}" to container root: {describe(error)}') from error
+        raise LxcError(f'Error chowning "{path}" to container root: {describe(error)}') from error
+    this.rootfs = path
 
 
-def _prepend_header(folder: str, template: str, words: Sequence[str]) -> None:
-    path = f"{folder}/config"
+# -- template and hooks -------------------------------------------------------------------------------------------------
+
+
+def _run_template(this: _Creation) -> None:
+    path = f"{this.folder}/{CONFIG}"
+    run_template(
+        this.template, this.name, this.folder, this.rootfs, this.words, this.conf["lxc.idmap"], quiet=this.quiet
+    )
+    conf = Config.read(path)  # a template that wrote something unreadable has failed
+    if not conf["lxc.rootfs.path"]:
+        raise LxcError(f"the template {this.template} has removed lxc.rootfs.path from {path}")
     try:
         with open(path, "rb") as file:
-            text = file.read()
-        parameters = "".join(f" {word}" for word in words)
-        header = _HEADER.format(template=template, parameters=parameters)
-        files.write_atomic(path, os.fsencode(header) + text, 0o640)
+            text = file.read().decode("utf-8", "surrogateescape")
     except OSError as error:
-        raise LxcError(f"cannot write {path}: {describe(error)}") from error
+        raise LxcError(f"cannot read {path}: {describe(error)}") from error
+    # A line end in an argument would turn the rest of it into a setting.
+    words = [word.replace("\n", " ").replace("\r", " ") for word in this.words]
+    writer.save(path, writer.creation_header(this.template, words) + text)
 
 
-def _run_hooks(name: str, lxcpath: str, folder: str, lines: list[str]) -> None:
-    """lxc.hook.create: after the template has succeeded and the configuration is written; its failure undoes everything.
+def _run_hooks(this: _Creation) -> None:
+    """lxc.hook.create: argv and variables as for the destroy hook, with the type `create`. Raises LxcError.
 
-    Argv and variables as for the destroy hook, with the type `create`. Never written into the container's own
-    configuration, which C LXC could not read any more.
+    The root file system is a folder of the host, which LXC_ROOTFS_MOUNT names, as the clone hook gets it.
     """
-    if not lines:
+    if not this.hooks:
         return
-    conf = Config.read(f"{folder}/config")
-    context = HookContext(name, lxcpath, conf)
-    environment = {**os.environ, **context.common()}
-    if conf["lxc.rootfs.path"]:
-        environment["LXC_ROOTFS_MOUNT"] = conf["lxc.rootfs.path"]
-    for line in lines:
-        run_line(line, name, context.version, "lxc", "create", [], environment, HOOK)
+    conf = Config.read(f"{this.folder}/{CONFIG}")
+    context = HookContext(this.name, this.lxcpath, conf, process.callers_environment())
+    environment = context.outside()
+    if this.rootfs:
+        environment["LXC_ROOTFS_MOUNT"] = this.rootfs
+    for line in this.hooks:
+        run_line(line, this.name, context.version, "lxc", "create", [], environment, HOOK)

@@ -5,45 +5,50 @@ from __future__ import annotations
 
 import os
 
-from .. import files, locks
+from .. import files, locks, process
 from ..config.conf import Config
 from ..errors import ConfigError, LxcError, NotDefined, describe
 from ..hooks.run import HookContext, run_hooks
 from ..progress import Progress
 from ..protocol import client
 from ..storage import backend as storage
+from .folder import CONFIG, clear_abandoned, remove_folder
 
 
 def destroy(name: str, lxcpath: str, *, conf: Config | None = None, force: bool = False) -> None:
     """Remove a container. force: end it first when it runs. Raises NotDefined, LxcError; then what was not removed stays.
 
-    Refused while it runs, while other containers or snapshots need it, and where something is mounted in what would be removed.
+    Refused while it runs, while other containers or snapshots need it, and where something is mounted in what would be
+    removed. What a killed lxc-create left is removed without hooks. Its configuration goes last: a removal that was cut off is
+    taken up by the next one.
     """
     folder = f"{lxcpath}/{name}"
-    found = locks.partial_state(lxcpath, name)
-    if found == locks.ONGOING:
-        raise LxcError(f"{name} is being created by another lxc-create", remedy="wait for it to end")
-    if found == locks.ABANDONED:
-        files.remove_tree(folder)
-        return
-    if not os.path.exists(f"{folder}/config"):
+    if locks.partial_state(lxcpath, name) != locks.ABSENT:
+        with locks.ContainerLock(lxcpath, name):
+            if clear_abandoned(name, lxcpath):
+                return
+    if not os.path.exists(f"{folder}/{CONFIG}"):
         raise NotDefined("Container is not defined", remedy=f"lxc-ls -P {lxcpath} lists those that are")
     _refuse_dependants(name, folder)
     if client.state(name, lxcpath) is not None:
         if not force:
             raise LxcError(f"{name} is running", remedy="stop it first, or use -f")
         client.stop(name, lxcpath)
+        if not os.path.exists(f"{folder}/{CONFIG}"):
+            return  # lxc.ephemeral: its monitor has removed it
     if conf is None:
         conf = _config(folder)
     with locks.ContainerLock(lxcpath, name):
-        context = HookContext(name, lxcpath, conf)
-        run_hooks(context, "destroy")
+        if client.state(name, lxcpath) is not None:
+            raise LxcError(f"{name} is running: it has been started just now", remedy="stop it first, or use -f")
+        context = HookContext(name, lxcpath, conf, process.callers_environment())
+        run_hooks(context, "destroy", environment=context.outside())
         if not conf["lxc.rootfs.managed"]:
             return
         with Progress(f"removing {name}") as beat:
             _remove_rootfs(conf, folder, beat)
             _forget_dependencies(name, lxcpath, folder)
-            files.remove_tree(folder, beat)
+            remove_folder(folder, CONFIG, beat)
 
 
 def _config(folder: str) -> Config:

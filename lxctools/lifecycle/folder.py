@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Removing a container's folder, whole or as a killed lxc-create left it."""
+
+from __future__ import annotations
+
+import os
+
+from .. import files, locks, log
+from ..errors import LxcError, describe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MARK = "partial"
+CONFIG = "config"
+
+
+def remove_folder(folder: str, last: str, beat: Callable[[], object] | None = None) -> None:
+    """Remove the container's folder; the file called last goes last, so that a removal that is cut off can be taken up again.
+
+    Never follows a link and never crosses a mount. Raises LxcError.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            listed = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name != last]
+        for name, is_folder in listed:
+            if is_folder:
+                files.remove_tree(f"{folder}/{name}", beat)
+            else:
+                files.unlink_quietly(f"{folder}/{name}")
+        files.unlink_quietly(f"{folder}/{last}")
+        os.rmdir(folder)
+    except FileNotFoundError:
+        pass  # an ephemeral container's monitor was faster
+    except OSError as error:
+        raise LxcError(f"cannot remove {folder}: {describe(error)}") from error
+
+
+def clear_abandoned(name: str, lxcpath: str) -> bool:
+    """Remove what an interrupted creation made. False when there is none. Raises LxcError; also for one that goes on.
+
+    The caller holds the container's lock. Only what the mark says that this creation made goes. A mark without notes is C
+    LXC's, which makes nothing outside of the container's folder.
+    """
+    found = locks.partial_state(lxcpath, name)
+    if found == locks.ABSENT:
+        return False
+    folder = f"{lxcpath}/{name}"
+    if found == locks.ONGOING:
+        raise LxcError(f"{name} is being created by another lxc-create, in {folder}", remedy="wait for it to end")
+    log.notice(f"removing what an interrupted creation left in {folder}")
+    try:
+        made = locks.noted(lxcpath, name) if os.path.getsize(f"{folder}/{MARK}") else [folder]
+        for path in reversed(made):
+            if path != folder:
+                files.remove_tree(path)
+        if folder in made:
+            remove_folder(folder, MARK)
+        else:
+            files.unlink_quietly(f"{folder}/{CONFIG}")
+            files.unlink_quietly(f"{folder}/{MARK}")
+    except OSError as error:
+        raise LxcError(f"cannot remove what an interrupted creation left in {folder}: {describe(error)}") from error
+    return True
