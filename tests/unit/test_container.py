@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import tempfile
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 
 from lxctools import container, states
 from lxctools.container import Container, list_containers
-from lxctools.errors import ConfigError, Denied, NotRunning, TimedOut
+from lxctools.errors import ConfigError, Denied, LxcError, NotRunning, TimedOut
 
 from .cli.fake_monitor import FROZEN, FakeMonitor
 
@@ -144,3 +146,34 @@ def test_our_own_network() -> None:
     assert network is not None
     assert set(network.interfaces) == {name for _index, name in socket.if_nameindex()}
     assert ("lo", "inet", "127.0.0.1") in network.addresses
+
+
+@pytest.mark.parametrize(
+    ("config", "command", "allowed"),
+    [
+        ("", (), False),
+        ("", ("/bin/true",), False),
+        ("lxc.autodev = 0\n", (), False),
+        ("lxc.autodev = 0\nlxc.init.cmd = /sbin/init\n", (), False),
+        ("lxc.rootfs.path = dir:/\n", ("/bin/true",), False),
+        ("lxc.rootfs.path = dir:/../.\nlxc.autodev = 0\n", ("/bin/true",), False),
+        ("lxc.autodev = 0\n", ("/bin/true",), True),
+        ("lxc.rootfs.path = dir:/nowhere\n", (), True),
+    ],
+)
+def test_the_hosts_init_is_never_booted(
+    lxcpath: str, monkeypatch: pytest.MonkeyPatch, config: str, command: tuple[str, ...], allowed: bool
+) -> None:
+    """The runtime is replaced: nothing can start here, whatever the guard does."""
+    started: list[object] = []
+    module = types.ModuleType("lxctools.runtime.start")
+    module.start = lambda *arguments, **keywords: started.append(arguments) or 0  # type: ignore[attr-defined, func-returns-value]
+    monkeypatch.setitem(sys.modules, "lxctools.runtime.start", module)
+    define(lxcpath, "c1", config)
+    it = Container("c1", lxcpath)
+    if allowed:
+        assert it.start(command) == 0
+    else:
+        with pytest.raises(LxcError, match="host's own"):
+            it.start(command)
+    assert bool(started) is allowed
