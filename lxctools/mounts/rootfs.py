@@ -102,7 +102,9 @@ def _mount_folder(conf: Config, path: str, place: int, ask: Ask | None) -> int:
     if options.idmap:
         if ask is None:
             raise LxcError("lxc.rootfs.options: idmap= needs a container with a user namespace", remedy="set lxc.idmap")
-        tree = ask((path, True, options.idmap, on, off, False, f"lxc.rootfs.options = {conf['lxc.rootfs.options']}"))
+        # A plain str, whatever the configuration's type for paths is: what is asked for is marshalled.
+        plain = str.__str__(path)
+        tree = ask((plain, True, options.idmap, on, off, False, f"lxc.rootfs.options = {conf['lxc.rootfs.options']}"))
     else:
         tree = detached.bind(mount.AT_FDCWD, path, recursive=True)
     try:
