@@ -37,7 +37,10 @@ def imported(node: ast.AST, module: str, is_package: bool) -> list[str]:
     parts = f"lxctools.{module}".split(".") if module else ["lxctools"]
     base = parts[: len(parts) - node.level + is_package] if node.level else []
     source = ".".join([*base, *([node.module] if node.module else [])])
-    return [f"{source}.{alias.name}" for alias in node.names] + ([source] if node.module else [])
+    names = [f"{source}.{alias.name}" for alias in node.names]
+    # A package that spans two ranks is not itself imported for what stands in the lower one.
+    whole = node.module and not all(name.removeprefix("lxctools.") in RANKS for name in names)
+    return names + ([source] if whole else [])
 
 
 def _for_types(node: ast.If) -> bool:
@@ -93,6 +96,8 @@ def test_the_rules_find_what_they_forbid() -> None:
     assert count("cli.info", "def f():\n    import os") == 1
     assert count("idmap.ranges", "from . import apply") == 1
     assert count("idmap.apply", "from . import ranges") == 0
+    assert count("config.values", "from ..idmap import ranges") == 0
+    assert count("config.values", "from ..idmap import apply") == 2
     assert count("hooks.run", "if TYPE_CHECKING:\n    from ..config.net import Net") == 0
     assert count("hooks.run", "if TYPE_CHECKING:\n    from ..runtime.start import start") == 2
     assert count("runtime.start", "from .. import states\nfrom ..config.conf import Config\nfrom .child import x") == 0
