@@ -172,7 +172,7 @@ def mount_auto_cgroup(root: Root, conf: Config, hierarchies: Sequence[Hierarchy]
 def _mount_unified(root: Root, mode: str) -> None:
     target = root.open(_CGROUP_ROOT, os.O_PATH | os.O_DIRECTORY)
     try:
-        tree = detached.filesystem("cgroup2", [], USUAL | (_READ_ONLY if mode == "ro" else 0), "cgroup2")
+        tree = detached.filesystem("cgroup2", [], USUAL | (_READ_ONLY if mode == "ro" else 0), "none")
         try:
             detached.attach(tree, target)
         finally:
@@ -208,12 +208,12 @@ def _host_tree(row: Hierarchy, mode: str, *, full: bool, cgroup_ns: bool) -> tup
     read_only = _READ_ONLY if mode == "ro" else 0
     if cgroup_ns:
         if version == 2:
-            return detached.filesystem("cgroup2", [], USUAL | read_only, "cgroup2"), -1
+            return detached.filesystem("cgroup2", [], USUAL | read_only, "none"), -1
         options: list[tuple[str, str | None]] = []
         for name in controllers:
             key, equals, value = name.partition("=")
             options.append((key, value if equals else None))
-        return detached.filesystem("cgroup", options, USUAL | read_only, "cgroup"), -1
+        return detached.filesystem("cgroup", options, USUAL | read_only, "none"), -1
     own = detached.bind(mount.AT_FDCWD, f"{point}/{path.strip('/')}".rstrip("/"))
     detached.set_flags(own, USUAL | read_only)
     whole = -1

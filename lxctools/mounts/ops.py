@@ -59,11 +59,11 @@ def _mount_entry(root: Root, entry: MountEntry, rootfs_path: str, folder: str, a
         target = _target(root, entry)
         opened.append(target)
         if options.idmap:
-            tree = _idmapped(entry, ask)
+            tree = _idmapped(entry, rootfs_path, ask)
             if tree < 0:
                 return
         elif options.bind:
-            tree = _bind(root, entry)
+            tree = _bind(root, entry, rootfs_path)
         elif options.move:
             tree = mount.open_tree(mount.AT_FDCWD, entry.source, 0)
         else:
@@ -97,10 +97,10 @@ def bind_flags(options: Options) -> tuple[int, int]:
     return options.attributes, clear
 
 
-def _bind(root: Root, entry: MountEntry) -> int:
+def _bind(root: Root, entry: MountEntry, rootfs_path: str) -> int:
     options = entry.options
-    if options.relative:
-        source = root.open(entry.source)
+    source = root.open(entry.source) if options.relative else _in_rootfs(entry.source, rootfs_path)
+    if source >= 0:
         try:
             tree = detached.bind(source, "", recursive=options.recursive, empty=True)
         finally:
@@ -117,9 +117,28 @@ def _bind(root: Root, entry: MountEntry) -> int:
     return tree
 
 
-def _idmapped(entry: MountEntry, ask: Ask | None) -> int:
+def _in_rootfs(path: str, rootfs_path: str, *, make: bool = False) -> int:
+    """An O_PATH descriptor of a host path that leads into the container's root, reached without links; -1 for others.
+
+    make: as a folder, made when missing.
+    """
+    prefix = rootfs_path.rstrip("/")
+    if not prefix or not path.startswith(f"{prefix}/"):
+        return -1
+    inside = Root(os.open(prefix, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), prefix)
+    try:
+        rest = path[len(prefix) :]
+        return inside.mkdirs(rest) if make else inside.open(rest)
+    finally:
+        inside.close()
+
+
+def _idmapped(entry: MountEntry, rootfs_path: str, ask: Ask | None) -> int:
     if ask is None:
         raise LxcError("idmap= needs a container with a user namespace", remedy="set lxc.idmap, or remove idmap=")
+    checked = _in_rootfs(entry.source, rootfs_path)
+    if checked >= 0:
+        os.close(checked)
     options = entry.options
     on, off = bind_flags(options)
     return ask((entry.source, options.recursive, options.idmap, on, off, options.optional, entry.where))
@@ -156,14 +175,10 @@ def _overlay_folders(key: str, value: str, rootfs_path: str, folder: str, opened
 
 def _overlay_folder(key: str, path: str, rootfs_path: str, folder: str, opened: list[int]) -> str:
     make = key != "lowerdir"
-    if rootfs_path and path.startswith(f"{rootfs_path.rstrip('/')}/"):
-        with_root = Root(os.open(rootfs_path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), rootfs_path)
-        try:
-            inside = path[len(rootfs_path.rstrip("/")) :]
-            opened.append(with_root.mkdirs(inside) if make else with_root.open(inside))
-        finally:
-            with_root.close()
-        return f"/proc/self/fd/{opened[-1]}"
+    fd = _in_rootfs(path, rootfs_path, make=make)
+    if fd >= 0:
+        opened.append(fd)
+        return f"/proc/self/fd/{fd}"
     if make and path.startswith(f"{folder.rstrip('/')}/"):
         os.makedirs(path, 0o755, exist_ok=True)
     return path

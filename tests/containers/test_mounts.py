@@ -481,6 +481,15 @@ def test_a_relative_source_through_a_link_is_refused(box: Box) -> None:
     assert "a symbolic link" in entry_refused(box, "data mnt none bind,relative,create=dir")
 
 
+@pytest.mark.parametrize("options", ["bind,create=dir", "rbind,create=dir"])
+def test_a_source_in_the_root_is_not_reached_through_links(box: Box, options: str) -> None:
+    """Its host path leads through what the container's owner controls."""
+    (box.rootfs / "data").mkdir()
+    (box.rootfs / "link").symlink_to(box.outside)
+    assert "a symbolic link" in entry_refused(box, f"{box.rootfs}/link mnt none {options}")
+    assert "/mnt" in mounted(box, f"{box.rootfs}/data mnt none {options}")
+
+
 def test_propagation_of_an_entry_survives_the_move(box: Box) -> None:
     conf = box.conf(
         f"lxc.mount.entry = {box.source} a none bind,private,create=dir",
