@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..config.conf import Config
 
 _MNT_FORCE = 1
+_ALL_BITS = (1 << 64) - 1
 _COMPARISONS = {
     "SCMP_CMP_NE": kernel.CMP_NE,
     "!=": kernel.CMP_NE,
@@ -216,6 +217,7 @@ def _arguments(text: str, number: int) -> list[tuple[int, int, int, int]]:
             raise ValueError(f"{number}: [{inside}]: an argument's index is 0 to 5")
         if not all(-(1 << 63) <= part < 1 << 64 for part in (value, mask)):
             raise ValueError(f"{number}: [{inside}]: a number has at most 64 bits")
+        value, mask = value & _ALL_BITS, mask & _ALL_BITS  # -1 is written for "all bits"
         comparison = _COMPARISONS[parts[2]]
         # The mask stands first for libseccomp.
         result.append((index, comparison, mask, value) if comparison == kernel.CMP_MASKED_EQ else (index, comparison, value, 0))
