@@ -106,6 +106,8 @@ def bind(name: str, lxcpath: str) -> ListeningSocket:
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         sock.bind(commands.address(os.fsencode(name), os.fsencode(lxcpath)))
+        # Here, as accepted ones inherit it: what arrives between accept(2) and a later setsockopt(2) would lack its sender.
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
         sock.listen(_BACKLOG)
         sock.setblocking(False)
     except OSError as error:
@@ -174,7 +176,7 @@ class Server:
     def poll_list(self) -> list[tuple[int, int]]:
         """(descriptor, poll mask) of everything that this server waits for."""
         result = []
-        if self._listening is not None and (len(self._connections) < _MOST_CONNECTIONS or self._idle()):
+        if self._listening is not None and not self._full():
             result.append((self._listening.fileno(), select.POLLIN))
         for fd, connection in self._connections.items():
             result.append((fd, select.POLLOUT if connection.mode == WRITING else select.POLLIN))
@@ -223,11 +225,8 @@ class Server:
     def _accept(self) -> None:
         assert self._listening is not None
         for _ in range(_ACCEPTED_AT_ONCE):
-            if len(self._connections) >= _MOST_CONNECTIONS:
-                idle = self._idle()
-                if not idle:
-                    return
-                self._drop(idle[0])
+            if self._full():
+                return
             try:
                 fd, _peer = self._listening._accept()  # type: ignore[attr-defined, unused-ignore]
             except BlockingIOError:
@@ -240,11 +239,13 @@ class Server:
                 log.debug(f"accepting on the command socket failed: {describe(error)}")
                 return
             self._begin(_socket.socket(fileno=fd))
+            if len(self._connections) > _MOST_CONNECTIONS:
+                for oldest in self._idle()[:1]:
+                    self._drop(oldest)
 
     def _begin(self, sock: _socket.socket) -> None:
         """Serve a new client at once: its request has nearly always arrived, and then no flood can push it out."""
         sock.setblocking(False)
-        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
         raw = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _CREDENTIALS.size)
         assert isinstance(raw, bytes)  # as a length was given
         uid: int = _CREDENTIALS.unpack(raw)[1]
@@ -261,6 +262,10 @@ class Server:
             self._drop(same[0])
         elif len(strangers) > _MOST_STRANGERS:
             self._drop(_oldest_of_the_most(strangers))
+
+    def _full(self) -> bool:
+        """Whether no other connection can be taken, not even in the place of an idle one: it waits in the backlog."""
+        return len(self._connections) >= _MOST_CONNECTIONS and not self._idle()
 
     def _idle(self) -> list[_Connection]:
         """The connections that have not proved that they may command, strangers first, then the oldest."""
