@@ -9,6 +9,8 @@ import time
 
 from . import folders
 
+_LOOK_AGAIN = 0.5  # seconds, even when no event tells
+
 
 def delegate(base: int, path: str) -> None:
     """Let a folder and those above it, down from base, give every controller that base has to their children.
@@ -51,7 +53,7 @@ def freeze(folder: int, frozen: bool, seconds: float) -> bool:
             left = deadline - time.monotonic()
             if seconds >= 0 and left <= 0:
                 return False
-            poller.poll(left * 1000 if seconds >= 0 else None)
+            poller.poll(1000 * (min(left, _LOOK_AGAIN) if seconds >= 0 else _LOOK_AGAIN))
         return True
     finally:
         os.close(events)
