@@ -1,431 +1,512 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Config: a container's configuration in memory, and the text it is written back from.
+"""Config: the configuration of one container, read from files, changed by commands, asked by key, and saved.
 
-liblxc never writes a configuration from its values: it keeps the text of the container's own file, appends what is set
-and removes the lines of what is cleared. So do we; includes stay one line.
+    conf = Config.read(path)            conf["lxc.tty.max"] -> 4          the value, or the key's default
+    conf.set("lxc.tty.max", "4")        conf.text("lxc.tty.max") -> "4"   what liblxc's get_config_item returns
+    conf.clear("lxc.tty.max")           conf.where("lxc.tty.max") -> "/var/lib/lxc/c1/config:7"
+    conf.save(path)                     conf.nets -> the networks
+
+What a key is stands in keys.py and net.py; this module knows only the handful of keys that do something: lxc.include,
+lxc.net*, lxc.hook, and the families with a free part in their name.
 """
 
 from __future__ import annotations
 
-import os
-
-from ..errors import ConfigError, describe
-from . import grammar, keys, legacy, net, values
-from .keys import Key
-from .net import Net
-from .values import REFUSED, MountAuto
+from .. import log
+from ..errors import ConfigError
+from . import grammar, keys, legacy, writer
+from . import net as network
+from .kernel import check_namespace
+from .mount import RootfsPath
+from .values import BadValue, nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from typing import Any
 
-_DEEPEST = 64
-_INDEX_LIMIT = 2147483647
+    from .net import Net
+
+_TABLE = keys.TABLE
+_FAMILIES = keys.FAMILIES
+_SHARE = "lxc.namespace.share"
 
 
 class Config:
-    """conf[key] is the parsed value or the key's default; conf.text(key) is what liblxc prints."""
+    """A container's configuration. An empty one has every key at its default."""
 
-    __slots__ = ("_foreign", "_nets", "_places", "_reading", "_text", "_values", "path", "rootfs_type")
+    __slots__ = ("_backend", "_files", "_foreign", "_last_network", "_nets", "_raw", "_source", "_values", "_where", "path")
 
     def __init__(self) -> None:
-        self._values: dict[str, object] = {}
+        self.path = ""  # of the first file read, which hooks get as LXC_CONFIG_FILE
+        self._values: dict[str, Any] = {}  # of set keys; a family's under its name without ".*"
         self._nets: dict[int, Net] = {}
-        self._places: dict[str, str] = {}
-        self._text: list[str] = []
-        self._reading: list[tuple[str, int]] = []  # files being read: (path, line)
+        self._where: dict[str, tuple[str, int]] = {}
+        self._raw = writer.RawText()
+        self._source: grammar.Source | None = None  # what is being read now
+        self._files = 0
+        self._last_network = -1  # the one that lxc.network.* lines speak of
+        self._backend = ""  # lxc.rootfs.backend
         self._foreign: dict[str, list[str]] = {}
-        self.path = ""  # the first file that was read
-        self.rootfs_type = ""  # of lxc.rootfs.path: dir, overlay, ... or "" for "detect it"
-
-    # -- reading
 
     @classmethod
     def read(cls, path: str, foreign: dict[str, list[str]] | None = None) -> Config:
-        """The configuration in a file. Raises ConfigError naming file, line, key and reason.
+        """The configuration in a file. Raises ConfigError naming file and line.
 
-        foreign: keys that are no keys of a container; their values are put there, and their lines are not kept.
+        foreign: keys that are none of a container, as lxc.hook.create for lxc-create: their values are added to these lists,
+        and their lines do not become part of what save() writes.
         """
         conf = cls()
-        conf._foreign = {} if foreign is None else foreign
+        conf._foreign = foreign or {}
         conf.load(path)
         return conf
 
-    def load(self, path: str) -> None:
-        """Add a file to this configuration, text included. Raises ConfigError."""
-        if not self.path:
-            self.path = path
-        self._read_file(path, own=True)
+    # -- reading files -------------------------------------------------------------------------------------------------
 
-    def _read_file(self, path: str, *, own: bool) -> None:
+    def load(self, path: str, problems: list[ConfigError] | None = None) -> None:
+        """Read a file on top of what is there; its lines become part of the text that save() writes.
+
+        problems: collects the errors instead of the first one being raised. Raises ConfigError.
+        """
+        self.path = self.path or path
+        self._read(path, problems, own=True)
+
+    def load_text(self, text: str, path: str, problems: list[ConfigError] | None = None) -> None:
+        """As load(), of text that was read already; path is for messages."""
+        self.path = self.path or path
+        self._lines(text, grammar.Source(path, None), problems, own=True)
+
+    def load_line(self, line: str) -> None:
+        """One line as in a file, comment or setting; it becomes part of the text. Raises ConfigError."""
+        self.load_text(line, "")
+
+    def _read(self, path: str, problems: list[ConfigError] | None, *, own: bool) -> None:
+        source = grammar.Source(path, self._source)
+        self._files += 1
+        if self._files > grammar.MOST_FILES:
+            raise ConfigError(f"the configuration includes more than {grammar.MOST_FILES} files")
+        self._lines(grammar.read(source), source, problems, own=own)
+
+    def _lines(self, text: str, source: grammar.Source, problems: list[ConfigError] | None, *, own: bool) -> None:
+        before, self._source = self._source, source
+        parse, assign, where, path = grammar.parse_line, self._assign, self._where, source.path
+        foreign = self._foreign
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
-            with open(fd, "rb", buffering=0) as file:
-                data = file.readall()
-        except OSError as error:
-            raise self._error(f'Failed to open file "{path}": {describe(error)}') from error
-        if any(os.path.realpath(path) == os.path.realpath(other) for other, _line in self._reading):
-            raise self._error(f'"{path}" includes itself', "remove one of the lxc.include lines")
-        if len(self._reading) >= _DEEPEST:
-            raise self._error(f'"{path}": more than {_DEEPEST} nested lxc.include files')
-        self._reading.append((path, 0))
-        for number, text in grammar.lines(data):
-            self._reading[-1] = (path, number)
-            line = grammar.assignment(number, text)
-            if line is not None:
-                if line.key is None:
-                    raise self._error(f"Invalid configuration line: {text.strip()}", "a line is KEY = VALUE")
-                if line.key in self._foreign:
-                    self._foreign[line.key].append(line.value)
-                    continue
-                if line.key.endswith(".hwaddr"):
-                    expanded = net.expand_hwaddr(line.value)
-                    text = text.replace(line.value, expanded) if line.value else text
-                    line.value = expanded
-                self._assign(line.key, line.value)
-            if own:
-                self._text.append(text)
-        self._reading.pop()
-        if own and self._text and self._text[-1] == "":
-            self._text.pop()  # what follows the last newline
+            for number, line in enumerate(grammar.split_lines(text), 1):
+                source.number = number
+                key = ""
+                try:
+                    found = parse(line)
+                    if found is not None:
+                        key, value = found
+                        if key[-7:] == ".hwaddr" and value:
+                            expanded = network.expand_hwaddr(value)
+                            if expanded != value:
+                                line, value = writer.substitute_value(line, expanded), expanded
+                        if key in foreign:
+                            foreign[key].append(value)
+                            continue
+                        name = assign(key, value, problems)
+                        where[name] = (path, number)
+                        key = name
+                except ValueError as error:
+                    problem = self._bad_line(error, line, key)
+                    if problems is None:
+                        raise problem from None
+                    problems.append(problem)
+                if own:
+                    self._raw.add(line, key)
+        finally:
+            self._source = before
 
-    def load_line(self, text: str) -> None:
-        """Apply `KEY = VALUE` as a line of a file would (-s KEY=VAL); not remembered in the text. Raises ConfigError."""
-        line = grammar.assignment(1, text)
-        if line is None or line.key is None:
-            raise ConfigError(f'"{text}" is not lxc.KEY=VALUE')
-        self._assign(line.key, line.value)
+    def _bad_line(self, error: ValueError, line: str, key: str) -> grammar.BadLine:
+        source = self._source
+        remedy = getattr(error, "remedy", "")
+        reason = getattr(error, "reason", str(error))
+        chain = source.chain() if source else ""
+        if chain:
+            reason += f" (included at {chain})"
+        return grammar.BadLine(
+            reason,
+            path=source.path if source else "",
+            number=source.number if source else 0,
+            text=line.rstrip("\r\n"),
+            key=key,
+            word=getattr(error, "word", ""),
+            remedy=remedy,
+        )
 
-    # -- setting
+    # -- one assignment ------------------------------------------------------------------------------------------------
 
-    def set(self, key: str, text: str) -> None:
-        """Set a key; "" clears it. The text that save() writes follows. Raises ConfigError."""
-        if "\n" in text:
-            raise ConfigError(f"{key}: a value cannot hold a newline")
-        if key.endswith(".hwaddr"):
-            text = net.expand_hwaddr(text)
-        self._assign(key, text)
-        if text:
-            self._text.append(f"{key} = {text}")
-        else:
-            self._forget_lines(key)
-
-    def clear(self, key: str) -> None:
-        """Give a key its default back. Raises ConfigError for an unknown key."""
-        if key == "lxc.net" or key.startswith("lxc.net."):
-            self._assign(key, "")
-        elif key == "lxc.hook":
-            self._clear_hooks()
-        else:
-            row, rest = self._row(key)
-            self._unset(row, rest)
-        self._forget_lines(key)
-
-    def _forget_lines(self, key: str) -> None:
-        """Remove the lines of a key, and of everything below a key that stands for a group."""
-        group = key in ("lxc.net", "lxc.hook") or (keys.find(key) or (None, "x"))[0] in keys.FAMILIES
-        group = group or (key.startswith("lxc.net.") and key[8:].isdecimal())
-
-        def mine(text: str) -> bool:
-            line = grammar.assignment(0, text)
-            if line is None or line.key is None:
-                return False
-            return line.key == key or (group and line.key.startswith(key + "."))
-
-        self._text = [text for text in self._text if not mine(text)]
-
-    def _assign(self, key: str, text: str) -> None:
-        key = legacy.modern(self, key, text)
-        try:
+    def _assign(self, key: str, text: str, problems: list[ConfigError] | None = None) -> str:
+        """Take a value, "" for none; returns the key's present name. Raises BadValue."""
+        row = _TABLE.get(key)
+        if row is not None:
             if key == "lxc.include":
-                self._include(text)
-            elif key == "lxc.net" or key.startswith("lxc.net."):
-                self._assign_net(key, text)
-            elif key == "lxc.hook":
                 if text:
-                    raise ValueError("lxc.hook must not have a value")
-                self._clear_hooks()
+                    self._include(text, problems)
+            elif text:
+                self._store(row, text)
+            elif row.empty is keys.UNSET:
+                self._unset(key)
+            elif row.empty is keys.REFUSED:
+                raise BadValue("an empty value is not accepted", "remove the line", key)
             else:
-                self._assign_plain(key, text)
-        except ValueError as error:
-            raise self._error(f"{key}: {error}", key=key) from None
-        if self._reading:
-            path, number = self._reading[-1]
-            self._places[key] = f"{path}:{number}"
-
-    def _assign_plain(self, key: str, text: str) -> None:
-        row, rest = self._row(key)
-        if not text:
-            if row.kind.empty is REFUSED:
-                raise ValueError("needs a value")
-            self._unset(row, rest)
-            if row.kind.empty != row.kind.unset:
-                self._values[row.name] = row.kind.empty
-            return
-        if row.family:
-            self._assign_family(row, rest, text)
-            return
-        value = row.kind.parse(text)
-        if row.name in ("lxc.cap.drop", "lxc.cap.keep"):
-            self._check_capabilities(row.name, value)
-        elif row.name in ("lxc.namespace.clone", "lxc.namespace.keep"):
-            other = "lxc.namespace.keep" if row.name.endswith("clone") else "lxc.namespace.clone"
-            if self._values.get(other):
-                raise ValueError('Cannot set both "lxc.namespace.clone" and "lxc.namespace.keep"')
-        if row.kind.many:
-            kept = self._values.setdefault(row.name, [])
-            assert isinstance(kept, list)
-            assert isinstance(value, list)
-            if row.name == "lxc.cap.keep" and "none" in value:
-                kept.clear()
-            kept.extend(value)
-        elif row.kind is values.ROOTFS:
-            assert isinstance(value, tuple)
-            self.rootfs_type = value[0]
-            self._values[row.name] = value
-        else:
-            self._values[row.name] = value
-
-    def _check_capabilities(self, name: str, value: object) -> None:
-        assert isinstance(value, list)
-        if name == "lxc.cap.drop" and "none" in value:
-            raise ValueError('The "none" keyword is only valid when keeping caps')
-        if self._values.get("lxc.cap.keep" if name == "lxc.cap.drop" else "lxc.cap.drop"):
-            raise ValueError("Keeping and dropping capabilities are mutually exclusive")
-
-    def _assign_family(self, row: Key, rest: str, text: str) -> None:
-        if not rest:
-            raise ValueError("needs a name after it, or an empty value")
-        value: object = text
-        if row.name == "lxc.prlimit":
-            value = values.rlimit(text)
-        elif row.name == "lxc.namespace.share":
-            from_names = [name.name for name in values.NAMESPACES]
-            if rest not in from_names:
-                raise ValueError(f'Invalid namespace name "{rest}": one of {" ".join(from_names)}')
-        pairs = self._pairs(row.name)
-        if row.name in ("lxc.prlimit", "lxc.sysctl", "lxc.namespace.share"):
-            pairs[:] = [pair for pair in pairs if pair[0] != rest]
-        pairs.append((rest, value))
-
-    def _pairs(self, name: str) -> list[tuple[str, object]]:
-        kept = self._values.setdefault(name, [])
-        assert isinstance(kept, list)
-        return kept
-
-    def _unset(self, row: Key, rest: str) -> None:
-        if row.name in ("lxc.cap.drop", "lxc.cap.keep"):
-            self._values.pop("lxc.cap.drop", None)
-            self._values.pop("lxc.cap.keep", None)
-        elif row.family and rest:
-            pairs = self._pairs(row.name)
-            pairs[:] = [pair for pair in pairs if pair[0] != rest]
-        else:
-            self._values.pop(row.name, None)
-
-    def _clear_hooks(self) -> None:
-        for name in keys.HOOKS:
-            self._values.pop(f"lxc.hook.{name}", None)
-
-    def _include(self, text: str) -> None:
-        if not text:
-            return
-        if text.endswith("/") or os.path.isdir(text):
-            try:
-                names = sorted(os.listdir(text))
-            except FileNotFoundError:
-                return
-            for name in names:
-                path = f"{text.rstrip('/')}/{name}"
-                if name.endswith(".conf") and len(name) > len(".conf") and not os.path.isdir(path):
-                    self._read_file(path, own=False)
-        else:
-            self._read_file(text, own=False)
-
-    def _assign_net(self, key: str, text: str) -> None:
-        if key == "lxc.net":
+                self._values[key] = row.empty
+            return key
+        if key.startswith("lxc.net."):
+            return self._assign_net(key, text)
+        family, member = _family(key)
+        if family:
             if text:
-                raise ValueError("lxc.net must not have a value")
+                self._store_member(family, member, text)
+            else:
+                self._unset_member(family, member)
+            return key
+        if legacy.is_legacy(key):
+            return self._assign_legacy(key, text)
+        raise _unknown(key)
+
+    def _store(self, row: keys.Key, text: str) -> None:
+        kind = row.type
+        value = kind.parse(text)
+        values = self._values
+        if row.excludes and row.excludes in values:
+            raise BadValue(f"{row.name} and {row.excludes} exclude each other", f"remove {self._place(row.excludes)}", row.name)
+        if kind.join is not None:
+            old = values.get(row.name)
+            value = kind.join([] if old is None and kind.default == () else old, value)
+        values[row.name] = value
+
+    def _unset(self, key: str) -> None:
+        values = self._values
+        if key == "lxc.net":
             self._nets.clear()
-            return
-        index, subkey = self._net_key(key)
+            self._last_network = -1
+        elif key == "lxc.hook":
+            for name in keys.HOOKS:
+                values.pop(name, None)
+        else:
+            values.pop(key, None)
+            if key in ("lxc.cap.drop", "lxc.cap.keep"):  # clearing one list clears both
+                values.pop(_TABLE[key].excludes, None)
+
+    def _assign_net(self, key: str, text: str) -> str:
+        index, subkey = network.split_key(key)
+        net = self._nets.get(index)
         if not subkey:
             if text:
-                raise ValueError("needs a subkey, as lxc.net.0.type, or an empty value")
+                raise BadValue(f"{key} must not have a value", "an empty one removes the network", text)
             self._nets.pop(index, None)
-            return
-        if not text:
-            if index not in self._nets:
-                raise ValueError(f"there is no network {index} to clear it in")
-            self._nets[index].set(subkey, "")
-            return
-        device = self._nets.setdefault(index, Net(index))
-        device.set(subkey, text)
+            return f"lxc.net.{index}"
+        if net is None:
+            if not text:
+                raise BadValue(f"{key} cannot be cleared: there is no network {index}", "remove the line", key)
+            net = network.Net(index)
+            net.set(subkey, text, key)
+            self._nets[index] = net
+        else:
+            net.set(subkey, text, key)
+        return f"lxc.net.{index}.{subkey}"
 
-    def _net_key(self, key: str) -> tuple[int, str]:
-        digits, dot, subkey = key[len("lxc.net.") :].partition(".")
-        if not digits.isdecimal() or not digits.isascii():
-            raise ValueError(f'Invalid network index "{digits}": a number, as in lxc.net.0.type')
-        if int(digits) >= _INDEX_LIMIT:
-            raise ValueError("Number of configured networks would overflow the counter")
-        if dot and subkey not in net.BY_NAME:
-            raise ValueError(f'Unknown network configuration key "{subkey}"{_nearest(subkey, net.BY_NAME)}')
-        return int(digits), subkey
+    def _store_member(self, family: str, member: str, text: str) -> None:
+        row = _FAMILIES[family]
+        if family == _SHARE:
+            check_namespace(member)
+        value = row.type.parse(text)
+        if row.repeat:
+            self._values.setdefault(family, []).append((member, value))
+        else:
+            self._values.setdefault(family, {})[member] = value
 
-    # -- asking
+    def _unset_member(self, family: str, member: str) -> None:
+        values = self._values.get(family)
+        if isinstance(values, dict):
+            values.pop(member, None)
+        elif values:
+            values[:] = [entry for entry in values if entry[0] != member]
+        if not values:
+            self._values.pop(family, None)
 
-    def _row(self, key: str) -> tuple[Key, str]:
-        found = keys.find(key)
-        if found is None:
-            raise self._error(f'Unsupported config key "{key}"', _nearest(key, keys.BY_NAME).strip("; ") or "see lxc.container.conf(5)")
-        return found
+    def _assign_legacy(self, key: str, text: str) -> str:
+        if key == legacy.BACKEND:
+            self._backend = text
+            return key
+        new = max(self._nets, default=-1) + 1
+        name = legacy.modern(key, self._last_network, new)
+        if not name:
+            log.warn(f"{key} has no meaning since LXC 1.1")
+            return key
+        log.warn(f"{key} is an old name of {name}; lxc-update-config renames it")
+        self._assign(name, text)
+        if name.startswith("lxc.net.") and name.endswith(".type"):
+            self._last_network = int(name.split(".")[2])
+        return name
 
-    def __getitem__(self, key: str):  # type: ignore[no-untyped-def]  # its type is the row's
-        if key == "lxc.mount.auto":
-            return self.mount_auto
-        found = keys.find(key)
-        if found is None:
-            raise KeyError(key)
-        row, rest = found
-        if row.family:
-            pairs = self._values.get(row.name, [])
-            assert isinstance(pairs, list)
-            if rest:
-                return [value for name, value in pairs if name == rest]
-            if row.name == "lxc.prlimit":
-                return [(name, *limits) for name, limits in pairs]
-            return dict(pairs) if row.name == "lxc.namespace.share" else list(pairs)
-        value = self._values.get(row.name, row.unset)
-        if row.kind is values.ROOTFS:
-            return value[1]  # type: ignore[index]
-        return list(value) if row.kind.many else value  # type: ignore[call-overload]
+    def _include(self, text: str, problems: list[ConfigError] | None) -> None:
+        source = self._source
+        try:
+            files = grammar.included_files(text)
+            for path in files:
+                self._read(path, problems, own=False)
+        except grammar.BadLine:
+            raise
+        except ConfigError as error:
+            self._source = source
+            raise BadValue(error.message, error.remedy, text) from None
 
-    @property
-    def mount_auto(self) -> MountAuto:
-        """lxc.mount.auto as a record."""
-        return values.mount_auto(self._values.get("lxc.mount.auto", []))
+    # -- asking --------------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, key: str) -> Any:
+        """The value of a key, or its default when unset. KeyError for no key, as that is the program's mistake.
+
+        A family without ".*" gives all of it: lxc.cgroup, lxc.cgroup2, lxc.proc and lxc.sysctl a list of (name, value);
+        lxc.prlimit one of (name, soft, hard) with -1 for unlimited; lxc.namespace.share a dict.
+        """
+        value = self._values.get(key)
+        if key in _FAMILIES:
+            if key == _SHARE:
+                return dict(value or ())
+            if key == "lxc.prlimit":
+                return [(name, *limits) for name, limits in (value or {}).items()]
+            return list(value.items()) if isinstance(value, dict) else list(value or ())
+        if value is not None:
+            return value
+        default = _TABLE[key].default
+        return [] if default.__class__ is tuple else default
 
     @property
     def nets(self) -> list[Net]:
-        """The network devices in numeric order."""
+        """The networks by number."""
         return [self._nets[index] for index in sorted(self._nets)]
 
-    def is_set(self, key: str) -> bool:
-        """Whether the configuration gives the key a value."""
-        found = keys.find(key)
-        if found is None:
-            return False
-        row, rest = found
-        return bool(self[key]) if row.family and rest else row.name in self._values
+    @property
+    def rootfs_type(self) -> str:
+        """The storage type before lxc.rootfs.path, such as "dir"; "" when it is to be detected."""
+        path: RootfsPath = self["lxc.rootfs.path"]
+        return path.type or (self._backend if path else "")
 
-    def where(self, key: str) -> str:
-        """FILE:LINE where the key was set last, or ""."""
-        return self._places.get(key, "")
+    def is_set(self, key: str) -> bool:
+        """Whether the key was given a value that still holds. Raises ConfigError for no key."""
+        key = self._current(key)
+        if key in _TABLE:
+            if key == "lxc.net":
+                return bool(self._nets)
+            return key in self._values
+        if key.startswith("lxc.net."):
+            index, subkey = self._split_net(key)
+            net = self._nets.get(index)
+            return net is not None and (not subkey or subkey == "type" or subkey in net.values)
+        family, member = _family(key)
+        if not family:
+            raise _as_error(_unknown(key))
+        return any(entry[0] == member for entry in self[family])
 
     def text(self, key: str) -> str:
-        """The value as liblxc's get_config_item prints it; "" when unset. Raises ConfigError for what cannot be read."""
-        if key == "lxc.net":
-            return "".join(f"{device.type}\n" for device in self.nets)
+        """The value as liblxc's get_config_item returns it, "" when unset. Raises ConfigError for what has no value.
+
+        Where liblxc would print "(null)" for an unset value, this is "".
+        """
+        key = self._current(key)
+        row = _TABLE.get(key)
+        if row is not None:
+            if not row.readable:
+                raise ConfigError(f"{key} cannot be read")
+            if key == "lxc.net":
+                return "".join([f"{net.type or '(invalid)'}\n" for net in self.nets])
+            if key in _FAMILIES:
+                shown = _FAMILIES[key].type.format
+                entries = self._values.get(key) or ()
+                pairs = entries.items() if isinstance(entries, dict) else entries
+                return "".join([f"{key}.{name} = {shown(value)}\n" for name, value in pairs])
+            value = self._values.get(key)
+            return row.type.format(row.default if value is None else value)
         if key.startswith("lxc.net."):
             return self._net_text(key)
-        if key in ("lxc.include", "lxc.hook"):
-            raise ConfigError(f"{key} cannot be read back")
-        row, rest = self._row(key)
-        if row.family:
-            return self._family_text(row, rest)
-        value = self._values.get(row.name)
-        if value is None:
-            return row.kind.show(row.unset) if not row.kind.many else row.kind.show([])
-        return row.kind.show(value)
+        family, member = _family(key)
+        if not family:
+            raise _as_error(_unknown(key))
+        try:
+            if family == _SHARE:
+                check_namespace(member)
+        except BadValue as error:
+            raise _as_error(error, key) from None
+        return self._member_text(family, member)
 
     def _net_text(self, key: str) -> str:
+        index, subkey = self._split_net(key)
+        net = self._nets.get(index)
+        if net is None:
+            raise ConfigError(f"{key} cannot be read: there is no network {index}")
+        if not subkey:
+            raise ConfigError(f"{key} cannot be read", remedy=f"read {key}.type")
         try:
-            index, subkey = self._net_key(key)
-            if not subkey or index not in self._nets:
-                raise ConfigError(f"{key} cannot be read: there is no such value")
-            return self._nets[index].text(subkey)
+            return net.text(subkey, key)
+        except BadValue as error:
+            raise _as_error(error, key) from None
+
+    def _member_text(self, family: str, member: str) -> str:
+        row = _FAMILIES[family]
+        entries = self._values.get(family) or ()
+        if isinstance(entries, dict):
+            return row.type.format(entries[member]) if member in entries else ""
+        texts = [row.type.format(value) for name, value in entries if name == member]
+        return "\n".join(texts) if family == "lxc.proc" else "".join([f"{text}\n" for text in texts])
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """What get_keys of liblxc lists: all keys, or the parts that may follow a prefix. Raises ConfigError for others."""
+        if not prefix:
+            return [row.name for row in keys.KEYS if row.name[-1] != "*"]
+        if prefix.startswith("lxc.net."):
+            index, _ = self._split_net(prefix)
+            if index in self._nets:
+                return self._nets[index].subkeys()
+        elif prefix in keys.SUBKEYS:
+            return keys.SUBKEYS[prefix].split()
+        raise ConfigError(f'"{prefix}" has no keys below it')
+
+    def where(self, key: str) -> str:
+        """FILE:LINE of the line that set the key last; "" when no file did."""
+        path, number = self._where.get(self._current(key), ("", 0))
+        return f"{path}:{number}" if path else ""
+
+    def _place(self, key: str) -> str:
+        place = self.where(key)
+        return f"{key} ({place})" if place else key
+
+    def _current(self, key: str) -> str:
+        """The present name of a key in either spelling."""
+        if key in _TABLE or not legacy.is_legacy(key):
+            return key
+        try:
+            if key in legacy.IGNORED or key == legacy.BACKEND:
+                raise _unknown(key)
+            return legacy.modern(key, self._last_network, self._last_network)
+        except BadValue as error:
+            raise _as_error(error) from None
+
+    @staticmethod
+    def _split_net(key: str) -> tuple[int, str]:
+        try:
+            return network.split_key(key)
+        except BadValue as error:
+            raise _as_error(error) from None
+
+    # -- changing ------------------------------------------------------------------------------------------------------
+
+    def set(self, key: str, text: str) -> None:
+        """Give a key a value as if "KEY = TEXT" stood at the end of the file; "" is an empty value.
+
+        A list gets one more entry. The text that save() writes follows. Raises ConfigError; then nothing has changed.
+        """
+        if "\n" in text or "\r" in text or "\0" in text:
+            raise ConfigError(f"{key}: a value cannot hold a line end or a NUL byte")
+        if key.endswith(".hwaddr"):
+            text = network.expand_hwaddr(text)
+        try:
+            name = self._assign(key, text)
+        except BadValue as error:
+            raise _as_error(error, key, f"{key} = {text}") from None
+        self._where.pop(name, None)
+        if not text:
+            self._forget_lines(name)
+            row = _TABLE.get(name)
+            if "lxc.include" in self._raw.keys or (row is not None and row.empty is not keys.UNSET):
+                self._raw.append_empty(name)  # or an included file, or the default, would give it another value
+        elif name.startswith("lxc.net.") and name.endswith(".type"):
+            self._forget_lines(name)
+            self._raw.append(name, text)
+        elif _repeats(name):
+            self._raw.append(name, text)
+        else:
+            self._raw.put(name, text)
+
+    def define(self, definition: str) -> None:
+        """Take a -s argument, KEY=VALUE with a line's rules for blanks and quotes. Raises ConfigError."""
+        try:
+            key, value = grammar.parse_definition(definition)
         except ValueError as error:
-            raise ConfigError(f"{key}: {error}") from None
+            raise ConfigError(str(error)) from None
+        self.set(key, value)
 
-    def _family_text(self, row: Key, rest: str) -> str:
-        pairs = self._pairs(row.name) if row.name in self._values else []
+    def clear(self, key: str) -> None:
+        """Unset a key, a whole family, a network or all of them, and remove its lines. Raises ConfigError for no key."""
+        key = self._current(key)
+        if key in _TABLE:
+            self._unset(key)
+        elif key.startswith("lxc.net."):
+            try:
+                key = self._assign_net(key, "")
+            except BadValue as error:
+                raise _as_error(error, key) from None
+        else:
+            family, member = _family(key)
+            if not family:
+                raise _as_error(_unknown(key))
+            self._unset_member(family, member)
+        self._where.pop(key, None)
+        if key != "lxc.include":
+            self._forget_lines(key)
 
-        def show(value: object) -> str:
-            return values.show_rlimit(value) if isinstance(value, tuple) else str(value)
+    def _forget_lines(self, key: str) -> None:
+        """Remove the lines of a key, those below it where it stands for them all."""
+        if key in ("lxc.cap.drop", "lxc.cap.keep"):
+            self._raw.remove(lambda name: name in ("lxc.cap.drop", "lxc.cap.keep"))
+        elif key == "lxc.hook":
+            self._raw.remove(lambda name: name == key or name in keys.HOOKS)
+        elif key in _FAMILIES:
+            self._raw.remove(lambda name: name == key or _family(name)[0] == key)
+        elif key == "lxc.net":
+            self._raw.remove(lambda name: name == key or name.startswith("lxc.net."))
+        elif key.startswith("lxc.net.") and (key.count(".") == 2 or key.endswith(".type")):
+            number = ".".join(key.split(".")[:3])
+            self._raw.remove(lambda name: name == number or name.startswith(number + "."))
+        else:
+            self._raw.remove(lambda name: name == key)
 
-        if not rest:
-            if row.name == "lxc.namespace.share":
-                raise ConfigError("lxc.namespace.share needs the name of a namespace")
-            return "".join(f"{row.name}.{name} = {show(value)}\n" for name, value in pairs)
-        mine = [show(value) for name, value in pairs if name == rest]
-        if row.name in ("lxc.cgroup", "lxc.cgroup2"):
-            return "".join(f"{value}\n" for value in mine)
-        return mine[-1] if mine else ""
+    # -- saving --------------------------------------------------------------------------------------------------------
 
-    def keys(self) -> Iterator[str]:
-        """The names of the keys that are set, in the table's order."""
-        for row in keys.ROWS:
-            if row.name in self._values:
-                yield row.name
-
-    # -- writing
+    @property
+    def raw(self) -> writer.RawText:
+        """The lines that save() writes, for edits that no key expresses (copies of a container)."""
+        return self._raw
 
     def write_text(self) -> str:
-        """The file that this configuration is written as: its own lines, as they were read and set."""
-        return "".join(f"{line}\n" for line in self._text)
-
-    def add_text(self, line: str) -> None:
-        """Append a line (a comment) to the text without interpreting it."""
-        self._text.append(line)
+        """What save() writes: the container's own lines as they were read, and the changes made since."""
+        return self._raw.text()
 
     def save(self, path: str) -> None:
-        """Write the file so that it is there whole, or as it was before. Raises OSError."""
-        from_mode = 0o660
-        try:
-            status = os.stat(path)
-        except FileNotFoundError:
-            status = None
-        temporary = f"{path}.{os.getpid()}.new"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, from_mode)
-        try:
-            with open(fd, "wb") as file:
-                file.write(os.fsencode(self.write_text()))
-                file.flush()
-                if status is not None:
-                    os.fchmod(fd, status.st_mode & 0o7777)
-                    os.fchown(fd, status.st_uid, status.st_gid)
-                os.fsync(fd)
-            os.rename(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-
-    # -- errors
-
-    def _error(self, text: str, remedy: str = "", key: str = "") -> ConfigError:
-        if self._reading:
-            path, number = self._reading[-1]
-            return ConfigError(f"{path}:{number}: {text}", remedy=remedy)
-        return ConfigError(text, remedy=remedy)
+        """Write the file in one step, keeping its owner and mode. Raises ConfigError."""
+        text = self._raw.text()
+        writer.save(path, text + "\n" if text and text[-1] not in "\r\n" else text)
 
 
-def _nearest(name: str, known: object) -> str:
-    """`; did you mean X?` for the known name that differs in the fewest letters, or ""."""
-    best, score = "", len(name) // 4 + 2
-    for other in known:  # type: ignore[attr-defined]
-        distance = _distance(name, other, score)
-        if distance < score:
-            best, score = other, distance
-    return f"; did you mean {best}?" if best else ""
+def _family(key: str) -> tuple[str, str]:
+    """The family and the free part of a key; ("", "") when it belongs to none."""
+    if key.startswith("lxc.namespace.share."):
+        return _SHARE, key[20:]
+    dot = key.find(".", 4)
+    family = key[:dot]
+    if dot < 0 or family not in _FAMILIES or dot + 1 == len(key):
+        return "", ""
+    return family, key[dot + 1 :]
 
 
-def _distance(a: str, b: str, most: int) -> int:
-    """Levenshtein's distance, not computed further than most."""
-    if abs(len(a) - len(b)) >= most:
-        return most
-    row = list(range(len(b) + 1))
-    for i, left in enumerate(a, 1):
-        previous, row[0] = row[0], i
-        for j, right in enumerate(b, 1):
-            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (left != right))
-    return row[-1]
+def _repeats(name: str) -> bool:
+    """Whether lines of this key add up."""
+    if name in _TABLE:
+        return _TABLE[name].repeat or name == "lxc.include"
+    if name.startswith("lxc.net."):
+        row = network.TABLE.get(name.split(".", 3)[3])
+        return row is not None and row.repeat
+    family, _ = _family(name)
+    return not family or _FAMILIES[family].repeat
+
+
+def _unknown(key: str) -> BadValue:
+    hint = nearest(key, [*_TABLE, *legacy.NAMES])
+    hint = legacy.NAMES.get(hint, hint)
+    return BadValue(f'Unsupported config key "{key}"', f"did you mean {hint}?" if hint else "", key)
+
+
+def _as_error(error: BadValue, key: str = "", line: str = "") -> ConfigError:
+    return grammar.BadLine(error.reason, text=line, key=key, word=error.word, remedy=error.remedy)

@@ -1,60 +1,204 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The grammar of a container's configuration file: bytes to (line number, line, key, value).
+"""Text of a container configuration -> lines, keys and values; the files that lxc.include names; errors with a place.
 
-    file    = line { (CR | LF)+ line }            up to the first NUL
-    line    = blank* ( "" | "#" any* | foreign | assignment )
-    foreign = any line that does not begin with "lxc." : passed over in silence
-    assignment = key blank* "=" blank* value blank*
-    value   = "'" any* "'" | '"' any* '"' | any*   one pair of equal quotes around the whole value is removed
+    file     = line (LF | CR LF | CR) ...
+    line     = blanks | comment | foreign | setting
+    comment  = [blanks] "#" ...
+    setting  = [blanks] "lxc." ... [blanks] "=" [blanks] value [blanks]
+    value    = text | "'" text "'" | '"' text '"'
 
-There is no continuation and no trailing comment. Text is bytes kept as surrogates.
+Blanks are spaces and tabs. A line that does not begin with "lxc." is foreign and passed over, as LXC does. There are no
+continuation lines, no comments after a value, and no escapes. Bytes that are not UTF-8 pass through (surrogateescape).
 """
 
 from __future__ import annotations
 
 import os
+import stat
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from ..errors import ConfigError, describe, os_path
 
-_BLANK = " \t"
+LARGEST_FILE = 64 << 20
+DEEPEST_INCLUDE = 100
+MOST_FILES = 10000
 
 
-class Line:
-    """An assignment and where it stands; key is None for a line that has no `=`."""
+class BadLine(ConfigError):
+    """A line that cannot be used.
 
-    __slots__ = ("key", "number", "text", "value")
+    path, number: where it stands, "" and 0 for a value that came from no file. text: the line. column, width: the part
+    that is wrong, in characters from 1. key: its key, or "". reason: why, without the place.
+    """
 
-    def __init__(self, number: int, text: str, key: str | None, value: str) -> None:
+    def __init__(
+        self, reason: str, *, path: str = "", number: int = 0, text: str = "", key: str = "", word: str = "", remedy: str = ""
+    ) -> None:
+        self.path = path
         self.number = number
         self.text = text
         self.key = key
-        self.value = value
+        self.reason = reason
+        start = text.find(word, _value_at(text) if word != key else 0) if word else -1
+        if start < 0:
+            start, word = len(text) - len(text.lstrip()), text.strip()
+        self.column = start + 1
+        self.width = max(1, len(word))
+        named = "" if not key or key in reason else f"{key}: "
+        place = f"{os_path(path)}:{number}: " if path else ""
+        line = os_path(text.strip())
+        shown = f', in "{line if len(line) <= 200 else line[:200] + "…"}"' if text else ""
+        super().__init__(f"{place}{named}{os_path(reason)}{shown}", remedy=remedy)
+
+    def excerpt(self) -> str:
+        """The line, and below it a caret under what is wrong; two lines without a final newline."""
+        shown = os_path(self.text.replace("\t", " "))
+        return f"{shown}\n{' ' * (self.column - 1)}{'^' * self.width}"
 
 
-def lines(data: bytes) -> Iterator[tuple[int, str]]:
-    """(number, text) of every line; CR LF and a lone CR end a line too."""
-    data = data.split(b"\0", 1)[0]
-    text = os.fsdecode(data)
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return enumerate(text.split("\n"), 1)
+def _value_at(text: str) -> int:
+    return text.find("=") + 1
 
 
-def assignment(number: int, text: str) -> Line | None:
-    """The assignment that a line is, or None for an empty one, a comment or a foreign line."""
-    stripped = text.lstrip(_BLANK)
-    if not stripped.startswith("lxc."):
+def split_lines(text: str) -> list[str]:
+    """The lines with their line ends, so that "".join() gives the text again. LF, CR LF and CR end a line."""
+    if "\r" not in text:
+        lines = text.split("\n")
+        last = lines.pop()
+        result = [line + "\n" for line in lines]
+        if last:
+            result.append(last)
+        return result
+    result = []
+    begin = 0
+    for at, letter in enumerate(text):
+        if letter == "\n" or (letter == "\r" and text[at + 1 : at + 2] != "\n"):
+            result.append(text[begin : at + 1])
+            begin = at + 1
+    if begin < len(text):
+        result.append(text[begin:])
+    return result
+
+
+def parse_line(line: str) -> tuple[str, str] | None:
+    """Key and value of a line; None for blank lines, comments and foreign text. Raises ValueError without a "=".
+
+    The value is "" when nothing or a pair of quotes stands there.
+    """
+    line = line.strip(" \t\r\n")
+    if not line.startswith("lxc."):
         return None
-    key, equals, value = stripped.partition("=")
+    key, equals, value = line.partition("=")
     if not equals:
-        return Line(number, text, None, "")
-    return Line(number, text, key.rstrip(_BLANK), unquote(value.strip(_BLANK)))
+        raise ValueError(f"Invalid configuration line: {line}")
+    value = value.lstrip(" \t")
+    if len(value) > 1 and value[0] in "'\"" and value[-1] == value[0]:
+        value = value[1:-1]
+    return key.rstrip(" \t"), value
 
 
-def unquote(value: str) -> str:
-    """Remove one pair of equal quotes around the whole value."""
-    if len(value) >= 2 and value[0] in "'\"" and value[-1] == value[0]:
-        return value[1:-1]
-    return value
+def parse_definition(text: str) -> tuple[str, str]:
+    """Key and value of a -s argument: as a line, but nothing else may stand there. Raises ValueError."""
+    found = parse_line(text)
+    if found is None:
+        raise ValueError(f'"{text}" is not KEY=VALUE with a key that begins with lxc.')
+    return found
+
+
+class Source:
+    """A file being read: its path, the line that is being worked on, who included it, and which file it is on disk."""
+
+    __slots__ = ("identity", "number", "parent", "path", "text")
+
+    def __init__(self, path: str, parent: Source | None) -> None:
+        self.path = path
+        self.parent = parent
+        self.number = 0
+        self.text = ""
+        self.identity = (0, 0)
+
+    def depth(self) -> int:
+        """How many files are being read, this one included."""
+        return 1 + (self.parent.depth() if self.parent else 0)
+
+    def chain(self) -> str:
+        """Where this file was included, for error texts; "" for a file of its own."""
+        places = []
+        source = self.parent
+        while source is not None:
+            places.append(f"{source.path}:{source.number}")
+            source = source.parent
+        return ", included at ".join(places)
+
+
+def read(source: Source) -> str:
+    """The text of source.path; sets source.identity.
+
+    Raises ConfigError: unreadable, a folder, too large, included by itself, or with a NUL byte before more text (C LXC
+    silently ignores what follows one). NUL bytes at the end, which a crash of the host leaves, are cut off.
+    """
+    path = source.path
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            status = os.fstat(fd)
+            if stat.S_ISDIR(status.st_mode):
+                raise ConfigError(f'the configuration "{os_path(path)}" is a folder', remedy="name a file")
+            source.identity = (status.st_dev, status.st_ino)
+            _check_loop(source)
+            chunks = []
+            size = 0
+            while chunk := os.read(fd, 1 << 20):
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > LARGEST_FILE:
+                    raise ConfigError(f'the configuration "{os_path(path)}" is larger than {LARGEST_FILE >> 20} MB')
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise ConfigError(f'Failed to open the configuration "{os_path(path)}": {describe_errno(error)}') from error
+    data = b"".join(chunks)
+    if b"\0" in data:
+        data, rest = data[: data.index(b"\0")], data[data.index(b"\0") :]
+        if rest.strip(b"\0 \t\r\n"):
+            number = data.count(b"\n") + 1
+            raise BadLine(
+                "a NUL byte: the file is damaged or is not a configuration",
+                path=path,
+                number=number,
+                remedy="remove the bytes, or restore the file",
+            )
+    return data.decode("utf-8", "surrogateescape")
+
+
+def describe_errno(error: OSError) -> str:
+    """The reason without the path, which the caller names."""
+    return error.strerror or describe(error)
+
+
+def _check_loop(source: Source) -> None:
+    other = source.parent
+    while other is not None:
+        if other.identity == source.identity:
+            raise ConfigError(f'"{os_path(source.path)}" includes itself', remedy="remove this lxc.include")
+        other = other.parent
+    if source.depth() > DEEPEST_INCLUDE:
+        raise ConfigError(f"configurations include each other more than {DEEPEST_INCLUDE} levels deep")
+
+
+def included_files(value: str) -> list[str]:
+    """The files that lxc.include names: the file, or the *.conf files of a folder sorted by name.
+
+    A relative path starts at the current folder of the process, as in LXC. A missing folder named with a final slash
+    holds nothing. Raises ConfigError.
+    """
+    if value[-1] != "/" and not os.path.isdir(value):
+        return [value]
+    try:
+        names = os.listdir(value)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ConfigError(f'cannot read the folder "{os_path(value)}": {describe_errno(error)}') from error
+    folder = value.rstrip("/") + "/"
+    files = [folder + name for name in sorted(names) if name.endswith(".conf") and len(name) > 5]
+    return [path for path in files if not os.path.isdir(path)]

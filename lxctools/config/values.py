@@ -1,504 +1,468 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The value types of the configuration: how a text becomes a value, and how liblxc prints it back.
+"""The types of scalar and list values: how each is read from a line, and how it is printed again.
 
-A kind is one object; keys.py names it in each row. parse() raises ValueError with the reason (without key and line,
-which the caller adds). No regular expressions: this module is on every command's path.
+A type is a pair: parse(text) makes the value and raises BadValue with the reason, format(value) gives the text that
+liblxc's get_config_item returns. Where repeated lines add up, join(old, new) says how. Text is never empty when parse
+is called: what an empty value means is the key's affair (keys.py). The rules are those of lxc.container.conf(5) and of
+C LXC's parser; where C takes a value that cannot have been meant, this is stricter and says so.
 """
 
 from __future__ import annotations
 
-import _signal
 import os
 
-from ..idmap.ranges import IdMap
-from ..linux.caps import NUMBERS as CAPABILITIES
-from ..linux.caps import last_cap
-from ..namespaces import NAMESPACES
+from .. import log
+from ..idmap import ranges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
-Value = object
+_SPACE = " \t\n\v\f\r"
+PATH_MAX = 4096
+UINT_MAX = 2**32 - 1
+INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 UNLIMITED = -1
-_PAGE = 4096
-_SPACES = " \t\n\v\f\r"
 
 
-class Kind:
+class BadValue(ValueError):
+    """A value that a key does not accept: the reason, what to write instead, and the word of the value that is wrong."""
+
+    def __init__(self, reason: str, remedy: str = "", word: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+        self.word = word
+
+
+class Type:
     """A value type.
 
-    parse: text to value. show: value to the text of get_config_item. unset: the value of a key that is not set.
-    empty: the value that an empty text gives, or REFUSED. many: texts accumulate in a list (parse then gives a list that
-    is added).
+    name: as in the manual. legal: what may be written, for messages and the manual. default: the value when unset.
+    join: None when the last line wins.
     """
 
-    __slots__ = ("empty", "many", "name", "parse", "show", "unset")
+    __slots__ = ("default", "format", "join", "legal", "name", "parse", "words")
 
     def __init__(
         self,
         name: str,
-        parse: Callable[[str], Value],
-        show: Callable[[Value], str],
-        unset: Value,
+        legal: str,
+        parse: Callable[[str], Any],
+        format: Callable[[Any], str] = str,
         *,
-        many: bool = False,
-        empty: Value = None,
+        default: Any = "",
+        join: Callable[[Any, Any], Any] | None = None,
+        words: tuple[str, ...] = (),
     ) -> None:
         self.name = name
+        self.legal = legal
         self.parse = parse
-        self.show = show
-        self.unset = unset
-        self.many = many
-        self.empty = unset if empty is None else empty
+        self.format = format
+        self.default = default
+        self.join = join
+        self.words = words
 
 
-class Refused:
-    """Marks a kind for which an empty text is an error."""
+# -- words and numbers -------------------------------------------------------------------------------------------------
 
 
-REFUSED = Refused()
+def split_words(text: str) -> list[str]:
+    """The words between spaces and tabs; no other character separates."""
+    return [word for word in text.replace("\t", " ").split(" ") if word]
 
 
-def number(text: str) -> int:
-    """An integer as strtoul(3) with base 0 reads it: 0x hexadecimal, a leading 0 octal, one sign, the whole text."""
-    rest = text.lstrip(_SPACES)
-    sign = 1
-    if rest[:1] in ("+", "-"):
-        sign = -1 if rest[0] == "-" else 1
-        rest = rest[1:]
-    if rest[:2].lower() == "0x":
-        digits, base = rest[2:], 16
-    elif rest[:1] == "0" and len(rest) > 1:
-        digits, base = rest[1:], 8
-    else:
-        digits, base = rest, 10
-    if not digits.isascii() or not digits.isalnum():
-        raise ValueError(f'"{text}" is not a number')
-    try:
-        return sign * int(digits, base)
-    except ValueError:
-        raise ValueError(f'"{text}" is not a number') from None
+def c_number(text: str, low: int = -(2**63), high: int = 2**64 - 1, what: str = "a number") -> int:
+    """A number as C's strtol base 0 reads it (0x.., 0.. for octal, leading blanks, a sign), of low to high."""
+    digits = text.lstrip(_SPACE)
+    sign = digits[:1]
+    if sign in ("+", "-"):
+        digits = digits[1:]
+    base = 10
+    if digits[:2] in ("0x", "0X"):
+        digits, base = digits[2:], 16
+    elif len(digits) > 1 and digits[0] == "0":
+        digits, base = digits[1:], 8
+    # isalnum: int() would take underscores and signs; the length keeps int() fast.
+    if digits.isascii() and digits.isalnum() and len(digits.lstrip("0")) <= 24:
+        try:
+            value = int(digits, base)
+        except ValueError:
+            pass
+        else:
+            if sign == "-":
+                value = -value
+            if low <= value <= high and not (sign == "-" and low >= 0):
+                return value
+    raise BadValue(f'"{text}" is not {what}', word=text)
 
 
 def _uint(text: str) -> int:
-    value = number(text)
-    if "-" in text or value > 0xFFFFFFFF:
-        raise ValueError(f'"{text}" is not a number from 0 to 4294967295')
-    return value
+    return c_number(text, 0, UINT_MAX, f"a number of 0 to {UINT_MAX}")
 
 
 def _int(text: str) -> int:
-    value = number(text)
-    if not -(1 << 31) <= value < 1 << 31:
-        raise ValueError(f'"{text}" is out of range')
-    return value
+    return c_number(text, INT_MIN, INT_MAX, f"a number of {INT_MIN} to {INT_MAX}")
+
+
+def _positive(text: str) -> int:
+    return c_number(text, 1, INT_MAX, f"a number of 1 to {INT_MAX}")
 
 
 def _bool(text: str) -> int:
-    value = _uint(text)
-    if value > 1:
-        raise ValueError(f'"{text}" is neither 0 nor 1')
-    return value
+    if text in ("0", "1"):
+        return int(text)
+    return c_number(text, 0, 1, "0 or 1")
 
 
-def u16(text: str) -> int:
-    """An unsigned number of 16 bits."""
-    value = number(text)
-    if not text or "-" in text or value > 0xFFFF:
-        raise ValueError(f'"{text}" is not a number from 0 to 65535')
-    return value
+def _signed(value: int) -> str:
+    """liblxc prints ids through a signed int."""
+    return str(value - 2**32 if value > INT_MAX else value)
 
 
-def _signed(value: Value) -> str:
-    """LXC prints ids as C ints."""
-    assert isinstance(value, int)
-    return str(value - (1 << 32) if value & 0x80000000 else value)
+def _vlan(text: str) -> int:
+    return c_number(text, 0, 4094, "a VLAN id of 0 to 4094")
 
 
-def path(text: str) -> str:
-    """A path without doubled slashes, `.` components and a trailing slash; `..` stays. Nothing is looked up."""
-    if not text or ("//" not in text and "./" not in text and text[-1] not in "/."):
-        result = text
-    else:
-        kept = [part for part in text.split("/") if part not in ("", ".")]
-        result = "/".join(kept)
-        if text.startswith("/"):
-            result = "/" + result
-        elif not result:
-            result = "."
-    if len(os.fsencode(result)) >= 4096:
-        raise ValueError("the path is longer than 4095 bytes")
-    return result
+def _vlan_or_none(text: str) -> int:
+    return -1 if text == "none" else _vlan(text)
 
 
-def _relative(text: str) -> str:
-    if text.startswith("/"):
-        raise ValueError("paths may not be absolute")
+# -- strings -----------------------------------------------------------------------------------------------------------
+
+
+def _same(text: str) -> str:
+    return text
+
+
+def byte_length(text: str) -> int:
+    """How many bytes it is in a file."""
+    return len(text.encode("utf-8", "surrogateescape"))
+
+
+def limited(name: str, most: int) -> Type:
+    """A string of at most that many bytes."""
+
+    def parse(text: str) -> str:
+        if byte_length(text) > most:
+            raise BadValue(f"{byte_length(text)} bytes are too long: at most {most}")
+        return text
+
+    return Type(name, f"a text of at most {most} bytes", parse)
+
+
+def simplify(text: str) -> str:
+    """A path without repeated slashes, "." components and trailing slashes; ".." and links are left alone."""
+    if "//" in text or "/." in text or text[-1:] == "/" or text[:2] == "./":
+        parts = [part for part in text.split("/") if part and part != "."]
+        text = ("/" if text[0] == "/" else "") + "/".join(parts) or "."
+    return text
+
+
+def _path(text: str) -> str:
+    text = simplify(text)
+    if len(text) >= PATH_MAX // 4 and byte_length(text) >= PATH_MAX:
+        raise BadValue(f"the path is too long: at most {PATH_MAX - 1} bytes")
+    return text
+
+
+def _relative_path(text: str) -> str:
+    if text[0] == "/":
+        raise BadValue("the path may not be absolute", "a cgroup folder is named from the root of the cgroup tree")
     if ".." in text:
-        raise ValueError('paths may not walk upwards via "../"')
-    return path(text)
+        raise BadValue('the path may not walk upwards via "../"', word="..")
+    return _path(text)
 
 
 def _file_name(text: str) -> str:
-    if text.startswith("/"):
-        raise ValueError("paths may not be absolute")
+    if text[0] == "/":
+        raise BadValue("the path may not be absolute", "a cgroup folder is named from the root of the cgroup tree")
     if "/" in text or text in (".", ".."):
-        raise ValueError("must be a single directory name")
+        raise BadValue("must be a single directory name", word="/" if "/" in text else text)
     return text
 
 
-def _limited(most: int) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if len(os.fsencode(text)) > most:
-            raise ValueError(f"{text} is too long (>= {most + 1})")
+def interface_name(text: str) -> str:
+    """The kernel's names have at most 15 bytes; LXC cuts longer ones, and says so."""
+    data = text.encode("utf-8", "surrogateescape")
+    if len(data) < 16:
         return text
-
-    return parse
-
-
-def _signals() -> dict[str, int]:
-    names = (
-        "HUP INT QUIT ILL ABRT FPE KILL SEGV PIPE ALRM TERM USR1 USR2 CHLD CONT STOP TSTP TTIN TTOU TRAP BUS STKFLT URG "
-        "XCPU XFSZ VTALRM PROF WINCH IO POLL PWR SYS"
-    ).split()
-    found = {name: getattr(_signal, "SIG" + name) for name in names if hasattr(_signal, "SIG" + name)}
-    found.update(IOT=_signal.SIGABRT, CLD=_signal.SIGCHLD, STKFLT=16)
-    return found
-
-
-def signal(text: str) -> int:
-    """A signal: a number, SIGNAME in any case, SIGRTMIN+n or SIGRTMAX-n."""
-    if text[:1].isdigit():
-        return _uint(text)
-    upper = text.upper()
-    if upper.startswith("SIG"):
-        name = upper[3:]
-        known = _signals()
-        if name in known:
-            return known[name]
-        for prefix, base, direction in (("RTMIN+", _signal.SIGRTMIN, 1), ("RTMAX-", _signal.SIGRTMAX, -1)):
-            offset = name[len(prefix) :]
-            if name.startswith(prefix) and offset.isdecimal() and int(offset) <= _signal.SIGRTMAX - _signal.SIGRTMIN:
-                return base + direction * int(offset)
-    raise ValueError(f'"{text}" is not a signal: a number, SIGTERM, SIGRTMIN+3')
-
-
-def byte_size(text: str) -> int:
-    """The size of a console log or buffer: at least a page, rounded up to a power of two; `auto` is 128 KiB."""
-    if text == "auto":
-        return 1 << 17
-    digits = text.rstrip(_SPACES)
-    scale = 1
-    if digits[-2:].isalpha() and len(digits) > 2:
-        suffix, digits = digits[-2:].upper(), digits[:-2]
-        try:
-            scale = {"KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}[suffix]
-        except KeyError:
-            raise ValueError(f'"{text}" is not a size: a number of bytes, or with kB, MB or GB') from None
-    elif digits[-1:].isalpha() and not digits.lower().startswith("0x"):
-        digits = digits[:-1]  # a single letter is dropped: LXC behaviour
-    value = number(digits.rstrip(_SPACES)) * scale
-    if value < 0:
-        raise ValueError(f'"{text}" is negative')
-    value = max(value, _PAGE)
-    return 1 << (value - 1).bit_length()
-
-
-def rlimit(text: str) -> tuple[int, int]:
-    """SOFT[:HARD]; a number or `unlimited` (UNLIMITED)."""
-    soft_text, _, hard_text = text.partition(":")
-
-    def one(part: str) -> int:
-        part = part.strip(_SPACES)
-        if part == "unlimited":
-            return UNLIMITED
-        if not part.isdecimal() or not part.isascii():
-            raise ValueError(f'"{text}" is not a limit: SOFT or SOFT:HARD, numbers or "unlimited"')
-        return int(part)
-
-    soft = one(soft_text)
-    hard = one(hard_text) if hard_text.strip(_SPACES) else soft
-    if hard != UNLIMITED and (soft == UNLIMITED or soft > hard):
-        raise ValueError(f'"{text}": the soft limit is above the hard one')
-    return soft, hard
-
-
-def show_rlimit(value: tuple[int, int]) -> str:
-    """As liblxc prints it."""
-    texts = ["unlimited" if number_ == UNLIMITED else str(number_) for number_ in value]
-    return texts[0] if texts[0] == texts[1] else ":".join(texts)
-
-
-def _idmap(text: str) -> list[IdMap]:
-    words = text.split()
-    if not words or words[0] not in ("u", "g"):
-        raise ValueError(f"Invalid id mapping type: {words[0] if words else ''}")
-    if len(words) != 4:
-        raise ValueError("Failed to parse id mappings: a line is `u|g NSID HOSTID COUNT`")
-    numbers = []
-    for what, word in zip(("nsid", "hostid", "id mapping range"), words[1:], strict=True):
-        if word[0] in "+-":
-            raise ValueError(f"Failed to parse {what}: {word}")
-        try:
-            numbers.append(number(word))
-        except ValueError:
-            raise ValueError(f"Failed to parse {what}: {word}") from None
-    return [IdMap(words[0], *numbers)]
-
-
-def _duration(text: str) -> int:
-    """[-]N UNIT in nanoseconds."""
-    stripped = text.strip(_SPACES)
-    for suffix, scale in (("ns", 1), ("us", 1000), ("ms", 10**6), ("s", 10**9), ("m", 60 * 10**9), ("h", 3600 * 10**9)):
-        if stripped.endswith(suffix):
-            digits = stripped[: -len(suffix)].rstrip(_SPACES)
-            if digits.lstrip("-").isdecimal() and digits.count("-") <= 1:
-                return int(digits) * scale
-            break
-    raise ValueError(f'"{text}" is not a duration: a number and one of h m s ms us ns')
-
-
-def _show_duration(value: Value) -> str:
-    assert isinstance(value, int)
-    seconds, rest = divmod(value, 10**9)
-    return f"{value}ns" if rest or not seconds else f"{seconds}s"
-
-
-def _words(text: str) -> list[str]:
-    return text.split()
-
-
-def _groups(text: str) -> list[int]:
-    groups = []
-    for word in text.split(","):
-        try:
-            groups.append(_uint(word.strip(" \t")))
-        except ValueError:
-            raise ValueError(f"Failed to parse group {word}") from None
-    return groups
+    log.error(f'Network device name "{text}" is too long (>= 16): cut to its first 15 bytes')
+    return data[:15].decode("utf-8", "surrogateescape")
 
 
 def _environment(text: str) -> list[str]:
-    """NAME=VALUE, or NAME for the value that the reading process has; unset there it is passed over."""
+    """NAME=VALUE, or NAME with the value it has in our environment.
+
+    C LXC fails to load the whole configuration when such a variable is unset; then every cron job does.
+    """
     if "=" in text:
         return [text]
     value = os.environ.get(text)
-    return [] if value is None else [f"{text}={value}"]
+    if value is None:
+        log.info(f"lxc.environment = {text}: not set here, left out")
+        return []
+    return [f"{text}={value}"]
 
 
-def _capabilities(text: str) -> list[str]:
-    words = text.split()
-    for word in words:
-        if word != "none" and word not in CAPABILITIES:
-            try:
-                known = 0 <= number(word) <= last_cap()
-            except ValueError:
-                known = False
-            if not known:
-                raise ValueError(f"Invalid capability specified: {word}")
-    return words
+def _unix_address(text: str) -> str:
+    """The address without "unix:"; "@" stands for the abstract namespace. sun_path has 108 bytes, one for the end."""
+    if not text.startswith("unix:") or text[5:6] not in ("/", "@"):
+        raise BadValue(f'"{text}" is not unix:/PATH or unix:@NAME', word=text)
+    if byte_length(text) - 5 > 107:
+        raise BadValue("the address is too long: at most 107 bytes after unix:")
+    return text[5:]
 
 
-def _namespaces(text: str) -> list[str]:
-    names = {row.name for row in NAMESPACES}
-    words = [word.lower() for word in text.split()]
-    for word in words:
-        if word not in names:
-            raise ValueError(f'Invalid namespace name "{word}": one of {" ".join(row.name for row in NAMESPACES)}')
-    return words
-
-
-def _show_namespaces(value: Value) -> str:
-    assert isinstance(value, list)
-    return "".join(f"{row.name}\n" for row in NAMESPACES if row.name in value)
-
-
-_32BIT = frozenset(
-    "arm armel armhf armv7l athlon i386 i486 i586 i686 linux32 mips mipsel ppc powerpc x32 x86".split()
-)
-_64BIT = frozenset(
-    "aarch64 amd64 arm64 linux64 loongarch64 loong64 mips64 mips64el ppc64 ppc64el ppc64le powerpc64 riscv64 s390x "
-    "x86_64".split()
-)
-
-
-def architecture(text: str) -> str:
-    """A name of lxc.arch; reads back as i686 or x86_64, for all that have that word size."""
-    if text in _32BIT:
-        return "i686"
-    if text in _64BIT:
-        return "x86_64"
-    raise ValueError(f'Unsupported personality "{text}"')
-
-
-_LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "NOTICE", "WARN", "ERROR", "CRIT", "ALERT", "FATAL")
-
-
-def _log_level(text: str) -> str:
-    if text[:1].isdigit():
-        value = _uint(text)
-        if value > 8:
-            raise ValueError(f"Invalid log priority {value}")
-        return _LOG_LEVELS[value]
-    if text.upper() not in _LOG_LEVELS:
-        raise ValueError(f"Invalid log priority {text}: one of {' '.join(_LOG_LEVELS)}")
-    return text.upper()
-
-
-FACILITIES = {"daemon": 3 << 3, **{f"local{number_}": (16 + number_) << 3 for number_ in range(8)}}
-
-
-def _facility(text: str) -> str:
-    if text.lower() not in FACILITIES:
-        raise ValueError(f'"{text}" is not a syslog facility: daemon, local0 ... local7')
-    return text
-
-
-class MountAuto:
-    """lxc.mount.auto: what is mounted by itself.
-
-    proc "" rw mixed; sys "" rw ro mixed; cgroup "" or noSpec ro rw mixed, of kind cgroup, cgroup-full or cgroup2, with
-    force; shmounts (host folder, container folder) or None.
-    """
-
-    __slots__ = ("cgroup", "cgroup_kind", "force", "proc", "shmounts", "sys")
-
-    def __init__(self) -> None:
-        self.proc = ""
-        self.sys = ""
-        self.cgroup = ""
-        self.cgroup_kind = "cgroup"
-        self.force = False
-        self.shmounts: tuple[str, str] | None = None
-
-    def take(self, word: str) -> None:
-        """Apply one word; the last of a family counts. Raises ValueError."""
-        family, _, mode = word.partition(":")
-        if family == "proc" and mode in ("", "mixed", "rw"):
-            self.proc = mode or "mixed"
-        elif family == "sys" and mode in ("", "mixed", "ro", "rw"):
-            self.sys = mode or "mixed"
-        elif family in ("cgroup", "cgroup-full", "cgroup2"):
-            modes = mode.split(":") if mode else []
-            force = "force" in modes
-            modes = [part for part in modes if part != "force"]
-            allowed = ("ro",) if family == "cgroup2" else ("ro", "rw", "mixed")
-            if len(modes) > 1 or (modes and modes[0] not in allowed) or word.endswith(":"):
-                raise ValueError(f'Invalid filesystem to automount "{word}"')
-            self.cgroup = modes[0] if modes else "noSpec"
-            self.cgroup_kind = family
-            self.force = force or family == "cgroup2"
-        elif family == "shmounts" and mode:
-            host, _, inside = mode.partition(":")
-            if not host:
-                raise ValueError(f'Invalid filesystem to automount "{word}"')
-            self.shmounts = (host, inside or "/dev/.lxc-mounts")
-        else:
-            raise ValueError(f'Invalid filesystem to automount "{word}"')
-
-    def __str__(self) -> str:
-        words = []
-        if self.proc:
-            words.append(f"proc:{self.proc}")
-        if self.sys:
-            words.append(f"sys:{self.sys}")
-        if self.cgroup and not self.force:
-            words.append(self.cgroup_kind if self.cgroup == "noSpec" else f"{self.cgroup_kind}:{self.cgroup}")
-        return " ".join(words)
-
-
-def _mount_auto(text: str) -> list[str]:
-    words = text.split()
-    trial = MountAuto()
-    for word in words:
-        trial.take(word)
-    return words
-
-
-def _show_mount_auto(value: Value) -> str:
-    return str(mount_auto(value))
-
-
-def mount_auto(words: Value) -> MountAuto:
-    """The record that these words make."""
-    assert isinstance(words, list)
-    result = MountAuto()
-    for word in words:
-        result.take(word)
-    return result
-
-
-BACKENDS = ("btrfs", "dir", "loop", "lvm", "nbd", "overlay", "overlayfs", "rbd", "zfs")
-
-
-def rootfs(text: str) -> tuple[str, str]:
-    """[TYPE:]PATH as (type, path); only a known type is one."""
-    kind, colon, rest = text.partition(":")
-    return (kind, path(rest)) if colon and kind in BACKENDS else ("", path(text))
-
-
-def _rootfs_options(text: str) -> str:
-    for word in text.split(","):
-        if word in ("optional", "relative") or word.startswith("create="):
-            raise ValueError("Invalid LXC specific mount option for rootfs mount")
-        if word == "idmap=":
-            raise ValueError('Missing idmap path for "idmap=<path>" LXC specific mount option')
-    return text
-
-
-def _notify_proxy(text: str) -> str:
-    if not text.startswith("unix:") or not 0 < len(os.fsencode(text[5:])) < 108:
-        raise ValueError(f'"{text}" is not unix:/PATH or unix:@NAME of at most 107 bytes')
-    return text
-
-
-def _show_text(value: Value) -> str:
-    return str(value)
-
-
-def _show_lines(value: Value) -> str:
-    assert isinstance(value, list)
-    return "".join(f"{entry}\n" for entry in value)
-
-
-def _identity(text: str) -> str:
-    return text
+# -- lists -------------------------------------------------------------------------------------------------------------
 
 
 def _one(text: str) -> list[str]:
     return [text]
 
 
-STRING = Kind("string", _identity, _show_text, "")
-STRING64 = Kind("string of at most 64 bytes", _limited(64), _show_text, "")
-STRING255 = Kind("string of at most 255 bytes", _limited(255), _show_text, "")
-PATH = Kind("path", path, _show_text, "")
-PATH_REQUIRED = Kind("path", path, _show_text, "", empty=REFUSED)
-RELATIVE_PATH = Kind("relative path", _relative, _show_text, "")
-FILE_NAME = Kind("folder name", _file_name, _show_text, "")
-BOOL = Kind("0 or 1", _bool, _show_text, 0)
-BOOL_ON = Kind("0 or 1", _bool, _show_text, 1, empty=0)
-BOOL_ALWAYS_ON = Kind("0 or 1", _bool, _show_text, 1)
-UINT = Kind("number", _uint, _show_text, 0)
-IDENTIFIER = Kind("user or group id", _uint, _signed, 0)
-INT = Kind("signed number", _int, _show_text, 0)
-TMPFS_SIZE = Kind("number of bytes", _int, _show_text, 0, empty=500000)
-SIGNAL = Kind("signal", signal, _show_text, 0)
-DEATH_SIGNAL = Kind("signal", signal, _show_text, _signal.SIGKILL + 0, empty=0)
-BYTE_SIZE = Kind("size", byte_size, _show_text, 0)
-DURATION = Kind("duration", _duration, _show_duration, 0)
-WORDS = Kind("words", _words, _show_lines, [], many=True)
-LINES = Kind("text", _one, _show_lines, [], many=True)
-ENVIRONMENT = Kind("NAME=VALUE", _environment, _show_lines, [], many=True)
-GROUPS = Kind("group ids", _groups, lambda value: ",".join(_signed(g) for g in value), [], many=True)  # type: ignore[attr-defined]
-IDMAP = Kind("id map", _idmap, lambda value: "\n".join(str(row) for row in value), [], many=True)  # type: ignore[attr-defined]
-CAPABILITY_WORDS = Kind("capabilities", _capabilities, _show_lines, [], many=True)
-NAMESPACE_WORDS = Kind("namespaces", _namespaces, _show_namespaces, [], many=True)
-MOUNT_AUTO = Kind("automatic mounts", _mount_auto, _show_mount_auto, [], many=True)
-ARCHITECTURE = Kind("architecture", architecture, _show_text, "", empty=REFUSED)
-LOG_LEVEL = Kind("log level", _log_level, _show_text, "NOTSET")
-FACILITY = Kind("syslog facility", _facility, _show_text, "")
-ROOTFS = Kind("[TYPE:]PATH", rootfs, lambda value: value[1], ("", ""))  # type: ignore[index]
-ROOTFS_OPTIONS = Kind("mount options", _rootfs_options, _show_text, "")
-NOTIFY_PROXY = Kind("unix:ADDRESS", _notify_proxy, lambda value: str(value).removeprefix("unix:").removeprefix("@"), "")
+def _extend(old: list[Any], new: list[Any]) -> list[Any]:
+    old.extend(new)
+    return old
+
+
+def lines(items: Iterable[object]) -> str:
+    """Each followed by a newline, as liblxc prints most lists."""
+    return "".join([f"{item}\n" for item in items])
+
+
+def joined(items: Iterable[object]) -> str:
+    """With newlines between them only, as liblxc prints lxc.idmap and the lists of a network."""
+    return "\n".join([str(item) for item in items])
+
+
+def _groups(text: str) -> list[int]:
+    words = [word for word in text.split(",") if word]
+    if not words:
+        raise BadValue(f'"{text}" names no group: numbers with commas between them')
+    return [c_number(word, 0, UINT_MAX, "a group id") for word in words]
+
+
+def _idmap(text: str) -> list[ranges.IdMap]:
+    try:
+        return [ranges.parse(text)]
+    except ValueError as error:
+        raise BadValue(str(error), "write for example: u 0 100000 65536") from None
+
+
+# -- enumerations ------------------------------------------------------------------------------------------------------
+
+
+def enumeration(default: str, *words: str) -> Type:
+    """One of these words, as written."""
+
+    def parse(text: str) -> str:
+        if text in words:
+            return text
+        raise BadValue(f'"{text}" is not one of: {" ".join(words)}', _nearest(text, words), text)
+
+    return Type(f"enum({'|'.join(words)})", "one of: " + " ".join(words), parse, default=default, words=words)
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """The choice that a typing error would turn into this word, or ""."""
+    best, best_cost = "", max(1, min(4, len(word) // 3)) + 1
+    for choice in choices:
+        if abs(len(choice) - len(word)) < best_cost:
+            cost = _distance(word, choice, best_cost)
+            if cost < best_cost:
+                best, best_cost = choice, cost
+    return best
+
+
+def _distance(first: str, second: str, enough: int) -> int:
+    """Insertions, deletions, changes and swaps of neighbours between two words; `enough` when it is not less."""
+    before: list[int] = []
+    row = list(range(len(second) + 1))
+    for i, one in enumerate(first, 1):
+        before, above, row = row, before, [i]
+        for j, two in enumerate(second, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (one != two))
+            if i > 1 and j > 1 and one == second[j - 2] and first[i - 2] == two:
+                cost = min(cost, above[j - 2] + 1)
+            row.append(cost)
+        if min(row) >= enough:
+            return enough
+    return row[-1]
+
+
+def _nearest(text: str, words: Iterable[str]) -> str:
+    found = nearest(text.lower(), words)
+    return f"did you mean {found}?" if found else ""
+
+
+_ARCH_32 = "arm armel armhf armv7l athlon i386 i486 i586 i686 linux32 mips mipsel ppc powerpc x32 x86".split()
+_ARCH_64 = (
+    "aarch64 amd64 arm64 linux64 loongarch64 loong64 mips64 mips64el ppc64 ppc64el ppc64le powerpc64 riscv64 s390x x86_64"
+).split()
+
+
+def architecture(text: str) -> str:
+    """A name of lxc.arch as "x86_64" or "i686", which stand for the word size of any machine. Raises BadValue."""
+    if text in _ARCH_64:
+        return "x86_64"
+    if text in _ARCH_32:
+        return "i686"
+    raise BadValue(f'Unsupported personality "{text}"', _nearest(text, _ARCH_32 + _ARCH_64), text)
+
+
+def _log_level(text: str) -> int:
+    """Numbers 0 to 8 or names; liblxc's words are those of log.LEVELS."""
+    if text[0].isdecimal():
+        return c_number(text, 0, 8, "a log level: 0 to 8, or " + " ".join(log.LEVELS[:9]))
+    upper = text.upper()
+    if upper in log.LEVELS[:9]:
+        return log.LEVELS.index(upper)
+    raise BadValue(f'"{text}" is not a log level: {" ".join(log.LEVELS[:9])}', _nearest(upper, log.LEVELS[:9]), text)
+
+
+def _level_name(number: int) -> str:
+    return log.LEVELS[number]
+
+
+_FACILITIES = ("daemon", *(f"local{n}" for n in range(8)))
+
+
+def _facility(text: str) -> str:
+    if text.lower() not in _FACILITIES:
+        raise BadValue(f'"{text}" is not a syslog facility: {" ".join(_FACILITIES)}', word=text)
+    return text
+
+
+# -- quantities --------------------------------------------------------------------------------------------------------
+
+_UNITS = {"": 1, "B": 1, "K": 2**10, "KB": 2**10, "M": 2**20, "MB": 2**20, "G": 2**30, "GB": 2**30}
+
+
+def _size(text: str, what: str) -> int:
+    """Bytes: a number, perhaps blanks, and perhaps B, K, KB, M, MB, G or GB in any case (powers of 1024).
+
+    C LXC takes K, M and G alone for no unit, so that its 1M is one byte.
+    """
+    number = text.rstrip("bBkKmMgG") if text[-1:].isalpha() and text[:2] not in ("0x", "0X") else text
+    unit = _UNITS.get(text[len(number) :].upper())
+    if unit is None:
+        raise BadValue(f'"{text}" is not {what}', "units are KB, MB and GB", text)
+    return c_number(number.rstrip(" \t"), 0, 2**63 - 1, what) * unit
+
+
+_PAGE = 4096  # liblxc asks sysconf(); larger pages only make the buffer larger
+
+
+def _buffer_size(text: str) -> int:
+    """A size raised to a page and rounded up to a power of two."""
+    size = 131072 if text == "auto" else _size(text, "a size: auto, or a number with KB, MB or GB")
+    if size > 2**62:
+        raise BadValue(f'"{text}" is too large', word=text)
+    return _PAGE if size <= _PAGE else 1 << (size - 1).bit_length()
+
+
+def _tmpfs_size(text: str) -> int:
+    if text.lstrip(_SPACE)[:1] == "-":
+        raise BadValue(f'"{text}" is not a size in bytes', word=text)
+    return _size(text, "a size: bytes, or a number with KB, MB or GB")
+
+
+class Duration(int):
+    """Nanoseconds; `whole` when they were given in seconds, minutes or hours, which is how they are printed."""
+
+    whole: bool = False
+
+
+_SECONDS = {"h": 3600, "m": 60, "s": 1}
+_FRACTIONS = {"ms": 10**6, "us": 10**3, "ns": 1}
+
+
+def _duration(text: str) -> Duration:
+    body = text.lstrip(_SPACE)
+    digits = body.lstrip("+-")
+    number = digits.rstrip("hmsnu").rstrip(" ")
+    unit = digits[len(number) :].strip(" ")
+    scale = _SECONDS.get(unit, 0) * 10**9 or _FRACTIONS.get(unit, 0)
+    if not scale or not number.isascii() or not number.isdecimal() or len(body) - len(digits) > 1 or len(number) > 30:
+        raise BadValue(f'"{text}" is not a time offset: a number and one of the units h m s ms us ns', word=text)
+    value = int(number) * (-1 if body[0] == "-" else 1)
+    counted = value * (_SECONDS.get(unit) or _FRACTIONS[unit])
+    if not -(2**63) <= counted < 2**63:
+        raise BadValue(f'"{text}" is too large', word=text)
+    result = Duration(value * scale)
+    result.whole = unit in _SECONDS
+    return result
+
+
+def _duration_text(value: int) -> str:
+    if getattr(value, "whole", False) and value:
+        return f"{value // 10**9}s"
+    return f"{int(value)}ns"
+
+
+def _limit(text: str, whole: str) -> int:
+    if text == "unlimited":
+        return UNLIMITED
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > 24 or int(digits) > 2**64 - 1:
+        raise BadValue(f'"{whole}" is not a limit: SOFT[:HARD], each a number or unlimited', word=text)
+    value = -int(digits) if text[0] == "-" else int(digits)
+    value %= 2**64  # as strtoull: -1 is what the kernel calls unlimited
+    return UNLIMITED if value == 2**64 - 1 else value
+
+
+def _rlimit(text: str) -> tuple[int, int]:
+    """SOFT[:HARD]; a single one is both. A missing soft limit is 0, a missing hard one the soft one (as in C LXC)."""
+    soft, colon, hard = text.partition(":")
+    soft, hard = soft.strip(_SPACE), hard.strip(_SPACE)
+    low = _limit(soft, text) if soft or not colon else 0
+    return low, _limit(hard, text) if hard else low
+
+
+def _rlimit_text(value: tuple[int, int]) -> str:
+    soft, hard = ("unlimited" if number == UNLIMITED else str(number) for number in value)
+    return soft if soft == hard else f"{soft}:{hard}"
+
+
+# -- the types that rows name ------------------------------------------------------------------------------------------
+
+BOOL = Type("bool01", "0 or 1", _bool, default=0)
+UINT = Type("uint", f"a number of 0 to {UINT_MAX}", _uint, default=0)
+ID = Type("uint", f"an id of 0 to {UINT_MAX}", _uint, _signed, default=0)
+INT = Type("int", f"a number of {INT_MIN} to {INT_MAX}", _int, default=0)
+POSITIVE = Type("int>0", "a number above 0", _positive, lambda n: str(n) if n else "", default=0)
+VLAN = Type("u16<=4094", "0 to 4094", _vlan, default=0)
+VLANS = Type("u16<=4094", "0 to 4094", lambda text: [_vlan(text)], joined, default=(), join=_extend)
+VLAN_OR_NONE = Type("none|u16<=4094", "none, or 0 to 4094", _vlan_or_none, lambda v: "" if v is None else str(v), default=None)
+STRING = Type("string", "any text", _same)
+STRINGS = Type("string", "any text", _one, lines, default=(), join=_extend)
+PATH = Type("path", "a path", _path)
+RELATIVE_PATH = Type("relpath", "a path that does not begin with / nor contain ..", _relative_path)
+FILE_NAME = Type("filename", "a single name", _file_name)
+INTERFACE = Type("ifname", "a name of at most 15 bytes", interface_name)
+COMMAND_LINE = Type("cmdline", "a program and its arguments", _same)
+HOOK = Type("hook-cmd", "a shell command", _same)
+HOOKS = Type("hook-cmd", "a shell command", _one, lines, default=(), join=_extend)
+WORDS = Type("list-ws", "words with blanks between them", split_words, lines, default=(), join=_extend)
+GROUPS = Type("list-uint-comma", "numbers with commas between them", _groups,
+              lambda ids: ",".join([_signed(number) for number in ids]), default=(), join=_extend)  # fmt: skip
+FSTAB_LINES = Type("fstab-line", "a line of fstab(5)", _one, lines, default=(), join=_extend)
+ENVIRONMENT = Type("env", "NAME=VALUE, or NAME to take over", _environment, lines, default=(), join=_extend)
+UNIX_ADDRESS = Type("unix-addr", "unix:/PATH or unix:@NAME", _unix_address)
+IDMAP = Type("idmap", "u|g FIRST-INSIDE FIRST-OUTSIDE COUNT", _idmap, joined, default=(), join=_extend)
+ARCH = Type("arch", "one of: " + " ".join(_ARCH_32 + _ARCH_64), architecture, words=(*_ARCH_32, *_ARCH_64))
+LOG_LEVEL = Type("loglevel", "0 to 8 or one of: " + " ".join(log.LEVELS[:9]), _log_level, _level_name, default=log.NOTSET)
+SYSLOG = Type("syslog-facility", "one of: " + " ".join(_FACILITIES), _facility, words=_FACILITIES)
+BUFFER_SIZE = Type("bytesize", "auto, or a number with KB, MB or GB", _buffer_size, default=0)
+TMPFS_SIZE = Type("int", "bytes, or a number with KB, MB or GB", _tmpfs_size, default=0)
+DURATION = Type("duration", "a number and one of the units h m s ms us ns", _duration, _duration_text, default=0)
+RLIMIT = Type("rlimit", "SOFT[:HARD], each a number or unlimited", _rlimit, _rlimit_text, default=())
+
+
+def _nothing(text: str) -> str:
+    raise BadValue("must not have a value: an empty one clears", word=text)
+
+
+NOTHING = Type("clear-only", "nothing", _nothing)

@@ -6,6 +6,8 @@ An entry maps `count` ids: those from `nsid` on inside the user namespace are th
 
 from __future__ import annotations
 
+import itertools
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -65,7 +67,7 @@ def parse(text: str) -> IdMap:
 
     Overlaps, ids beyond 32 bits and empty ranges are left to check(): LXC loads such a configuration.
     """
-    words = text.split()
+    words = [word for word in text.replace("\t", " ").replace("\r", " ").split(" ") if word]
     if not words or words[0] not in KINDS:
         kind = words[0] if words else ""
         raise ValueError(f'"{kind}" is not an id map type: u for user ids or g for group ids')
@@ -92,6 +94,14 @@ def parse_option(text: str) -> list[IdMap]:
     return [IdMap(kind, *numbers) for kind in (KINDS if words[0] == "b" else words[0])]
 
 
+def _begins_inside(entry: IdMap) -> int:
+    return entry.nsid
+
+
+def _begins_outside(entry: IdMap) -> int:
+    return entry.hostid
+
+
 def check(maps: Sequence[IdMap]) -> str:
     """Why the kernel would refuse these maps, or "": empty and too large ranges, overlaps, one kind missing."""
     for kind in KINDS:
@@ -103,11 +113,10 @@ def check(maps: Sequence[IdMap]) -> str:
                 return f'"{entry}" maps no id'
             if max(entry.nsid, entry.hostid) + entry.count - 1 > _LARGEST_ID:
                 return f'"{entry}" goes beyond id {_LARGEST_ID}'
-        for field in ("nsid", "hostid"):
-            mine.sort(key=lambda entry, field=field: getattr(entry, field))  # type: ignore[misc]
-            for first, second in zip(mine, mine[1:], strict=False):
-                if getattr(first, field) + first.count > getattr(second, field):
-                    side = "inside the container" if field == "nsid" else "on the host"
+        for side, begins in (("inside the container", _begins_inside), ("on the host", _begins_outside)):
+            mine.sort(key=begins)
+            for first, second in itertools.pairwise(mine):
+                if begins(first) + first.count > begins(second):
                     return f'"{first}" and "{second}" overlap {side}'
     return ""
 
