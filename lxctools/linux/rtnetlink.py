@@ -155,7 +155,7 @@ class Rtnl:
         """Send one request; returns the messages of its answer. Raises OSError."""
         self._seq += 1
         self._sock.send(_HEADER.pack(_HEADER.size + len(body), kind, _F_REQUEST | flags, self._seq, 0) + body)
-        answers = []
+        answers: list[bytes] = []
         while True:
             data = self._sock.recv(1 << 18)
             offset = 0

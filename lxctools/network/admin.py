@@ -3,299 +3,231 @@
 
     lxc-net start|stop|restart|reload|force-reload
 
-Settings come from /etc/default/lxc and /etc/default/lxc-net: shell assignments, read here without a shell. Links and addresses
-are set by pyroute2: this is no hot path, and its encoding of every message is better tested than one of ours would be.
+What was made is written into the mark RUN/network_up, so that stop removes that and not what the settings say by then; LXC's
+own lxc-net leaves the mark empty and only looks whether it is there. Links and addresses are set by pyroute2: this is no hot path,
+and its encoding of every message is better tested than one of ours would be.
 """
 
 from __future__ import annotations
 
-import errno
-import ipaddress
+import fcntl
 import os
 import pwd
+import select
 import signal
 import sys
 import time
 
-from pyroute2 import IPRoute, NetlinkError
-
 from .. import process
-from ..errors import LxcError, describe
+from ..errors import LxcError, TimedOut, describe
+from ..undo import Undo
+from . import firewall
+from .settings import DEFAULTS_FILE, NET_DEFAULTS_FILE, Settings, read, record, update
 
-DEFAULTS_FILE = "/etc/default/lxc"
-NET_DEFAULTS_FILE = "/etc/default/lxc-net"
-RUN = "/run/lxc"
-UP_MARK = RUN + "/network_up"
-PID_FILE = RUN + "/dnsmasq.pid"
+try:
+    from pyroute2 import IPRoute, NetlinkError
+except ImportError:  # main() says so
+    IPRoute = None
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
 ACTIONS = ("start", "stop", "restart", "reload", "force-reload")
-
-_DEFAULTS = {
-    "USE_LXC_BRIDGE": "true",
-    "LXC_BRIDGE": "lxcbr0",
-    "LXC_BRIDGE_MAC": "00:16:3e:00:00:00",
-    "LXC_ADDR": "10.0.3.1",
-    "LXC_NETMASK": "255.255.255.0",
-    "LXC_NETWORK": "10.0.3.0/24",
-    "LXC_DHCP_RANGE": "10.0.3.2,10.0.3.254",
-    "LXC_DHCP_MAX": "253",
-    "LXC_DHCP_CONFILE": "",
-    "LXC_DHCP_PING": "true",
-    "LXC_DOMAIN": "",
-    "LXC_USE_NFT": "true",
-    "LXC_IPV6_ADDR": "",
-    "LXC_IPV6_MASK": "",
-    "LXC_IPV6_NETWORK": "",
-    "LXC_IPV6_NAT": "false",
-}
-_PATIENCE = 5.0
+RUN = "/run/lxc"
+LEASES = "/var/lib/misc"
+_FIREWALL = "LXC_NET_FIREWALL"  # in the mark only: which tool made the rules
+_PATIENCE = 5.0  # seconds that dnsmasq has to end
+_LOCK_PATIENCE = 120.0  # seconds that another lxc-net has to finish
 
 
-def settings(files: tuple[str, ...] = (DEFAULTS_FILE, NET_DEFAULTS_FILE)) -> dict[str, str]:
-    """The variables: built-in defaults, then the files' assignments in order, then the environment's LXC_*.
-
-    Assignments are NAME=VALUE with optional quotes; other shell lines (a test, a source) are passed over.
-    """
-    result = dict(_DEFAULTS)
-    for path in files:
-        try:
-            with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                lines = file.read().splitlines()
-        except FileNotFoundError:
-            continue
-        for line in lines:
-            name, equals, value = line.strip().partition("=")
-            if equals and name in result:
-                result[name] = _plain(value)
-    return result
-
-
-def _plain(value: str) -> str:
-    """The value of an assignment: quotes removed, a trailing comment dropped."""
-    value = value.strip()
-    if value[:1] in ("'", '"'):
-        return value[1:].partition(value[0])[0]
-    return value.split("#")[0].strip()
-
-
-def main(argv: list[str]) -> int:
-    """The service's program; returns its exit status."""
+def main(argv: list[str], defaults: str = DEFAULTS_FILE, net_defaults: str = NET_DEFAULTS_FILE, run: str = RUN) -> int:
+    """The service's program; returns its exit status. The other arguments are for tests."""
     if len(argv) != 2 or argv[1] not in ACTIONS:
-        sys.stderr.write(f"Usage: {os.path.basename(argv[0])} {{{'|'.join(ACTIONS)}}}\n")
+        print(f"Usage: {argv[0]} {{{'|'.join(ACTIONS)}}}")
         return 2
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, _interrupted)
     try:
-        network = Network(settings())
+        if os.geteuid() != 0:
+            raise LxcError("only root can set up the network of the host", remedy="run it as root")
+        if IPRoute is None:
+            raise LxcError("the Python module pyroute2 is missing", remedy="install the package python3-pyroute2")
+        network = Network(Settings(read(defaults, net_defaults)), run)
+        network.lock()
         if argv[1] == "start":
             return network.start()
+        status = network.stop()
         if argv[1] == "stop":
-            return network.stop()
-        network.stop()
+            return status
         return network.start()
-    except (LxcError, OSError) as error:
-        sys.stderr.write(f"lxc-net: {error if isinstance(error, LxcError) else describe(error)}\n")
+    except (LxcError, OSError, NetlinkError) as error:
+        _complain(_why(error))
         return 1
 
 
+def _interrupted(number: int, _frame: FrameType | None) -> None:
+    """Leave by the undos, which a second signal must not cut short."""
+    for other in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(other, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"lxc-net: {text}\n")
+
+
+def _why(error: BaseException) -> str:
+    """One line for any failure; pyroute2's errors have the kernel's words as their second argument."""
+    if isinstance(error, LxcError):
+        return str(error)
+    if isinstance(error, OSError):
+        return describe(error)
+    return f"the kernel refuses: {error.args[1] if len(error.args) > 1 else error}"
+
+
 class Network:
-    """The bridge with what belongs to it, as the settings describe it."""
+    """The bridge with what belongs to it, as the settings describe it. Files are kept below run."""
 
-    def __init__(self, values: dict[str, str]) -> None:
-        self.values = values
-        self.bridge = values["LXC_BRIDGE"]
+    def __init__(self, settings: Settings, run: str = RUN) -> None:
+        self.settings = settings
+        self.run = run
+        self.mark = run + "/network_up"
+        self.pid_file = run + "/dnsmasq.pid"
+        self._lock_fd = -1
 
-    @property
-    def wanted(self) -> bool:
-        """Whether the administrator wants a bridge at all."""
-        return self.values["USE_LXC_BRIDGE"] == "true"
-
-    @property
-    def has_ipv6(self) -> bool:
-        """Whether an IPv6 network is configured."""
-        return all(self.values[name] for name in ("LXC_IPV6_ADDR", "LXC_IPV6_MASK", "LXC_IPV6_NETWORK"))
+    def lock(self) -> None:
+        """One lxc-net at a time, until this process ends. Raises TimedOut, OSError."""
+        os.makedirs(self.run, 0o755, exist_ok=True)
+        self._lock_fd = os.open(self.run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        deadline = time.monotonic() + _LOCK_PATIENCE
+        while True:
+            try:
+                fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TimedOut(f"another lxc-net is at work since {_LOCK_PATIENCE:g} s") from None
+                time.sleep(0.05)
 
     # -- start
 
     def start(self) -> int:
         """Set everything up; what was set up so far is taken down again when something fails."""
-        if not self.wanted:
+        if not self.settings.wanted:
             return 0
-        if os.path.exists(UP_MARK):
+        if os.path.exists(self.mark):
             print("lxc-net is already running")
             return 1
-        if os.path.isdir(f"/sys/class/net/{self.bridge}"):
-            self.stop(forced=True)
         try:
-            self._set_up()
-        except (LxcError, OSError, NetlinkError, KeyboardInterrupt) as error:
-            sys.stderr.write(f"Failed to setup lxc-net.\nlxc-net: {_why(error)}\n")
-            self.stop(forced=True)
+            _check_bridge(self.settings.bridge)
+            # What a start that was killed, or a crash of the machine, has left.
+            if self._take_down(self.settings, ""):
+                raise LxcError("what an earlier lxc-net has left cannot be removed")
+            with Undo() as undo:
+                undo(self._take_down, self.settings, "")
+                self._set_up()
+                undo.commit()
+        except (LxcError, OSError, NetlinkError) as error:
+            sys.stderr.write("Failed to setup lxc-net.\n")
+            _complain(_why(error))
             return 1
+        for doubt in self.settings.doubts():
+            _complain(f"warning: {doubt}")
         return 0
 
     def _set_up(self) -> None:
-        os.makedirs(RUN, 0o755, exist_ok=True)
-        self._make_bridge()
-        _sysctl("net/ipv4/ip_forward", "1")
-        self._firewall(add=True)
-        self._dnsmasq()
-        with open(UP_MARK, "w", encoding="ascii"):
-            pass
-
-    def _make_bridge(self) -> None:
-        values = self.values
-        try:
-            address = ipaddress.IPv4Interface(f"{values['LXC_ADDR']}/{values['LXC_NETMASK']}")
-        except ValueError as error:
-            raise LxcError(f"LXC_ADDR and LXC_NETMASK: {error}", remedy=f"correct {NET_DEFAULTS_FILE}") from None
-        with IPRoute() as routes:
-            if not routes.link_lookup(ifname=self.bridge):
-                routes.link("add", ifname=self.bridge, kind="bridge")
-            (index,) = routes.link_lookup(ifname=self.bridge)
-            _sysctl(f"net/ipv6/conf/{self.bridge}/accept_dad", "0", optional=True)
-            try:
-                routes.addr(
-                    "add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen,
-                    broadcast=str(address.network.broadcast_address),
-                )  # fmt: skip
-            except NetlinkError as error:
-                if error.code != errno.EEXIST:
-                    raise
-            routes.link("set", index=index, address=values["LXC_BRIDGE_MAC"])
-            routes.link("set", index=index, state="up")
-            if self.has_ipv6:
-                _sysctl("net/ipv6/conf/all/forwarding", "1")
-                _sysctl(f"net/ipv6/conf/{self.bridge}/autoconf", "0", optional=True)
-                routes.addr("add", index=index, address=values["LXC_IPV6_ADDR"], prefixlen=int(values["LXC_IPV6_MASK"]))
-
-    def _firewall(self, *, add: bool) -> None:
-        if self.values["LXC_USE_NFT"] == "true" and _nft_works():
-            self._nft(add=add)
-        elif process.find("iptables"):
-            self._iptables(add=add)
-        elif add:
-            raise LxcError("neither nft nor iptables can be used", remedy="apt-get install nftables")
-
-    def _nft(self, *, add: bool) -> None:
-        """Tables of our own, in one transaction: nobody else's rules are touched."""
-        bridge, network, network6 = self.bridge, self.values["LXC_NETWORK"], self.values["LXC_IPV6_NETWORK"]
-        nat6 = self.has_ipv6 and self.values["LXC_IPV6_NAT"] == "true"
-        tables = ["inet lxc", "ip lxc", *(["ip6 lxc"] if nat6 else [])]
-        lines = [f"add table {table}\nflush table {table}" for table in tables]
-        if not add:
-            lines += [f"delete table {table}" for table in tables]
-        else:
-            lines += [
-                "add chain inet lxc input { type filter hook input priority 0; }",
-                f'add rule inet lxc input iifname "{bridge}" udp dport {{ 53, 67 }} accept',
-                f'add rule inet lxc input iifname "{bridge}" tcp dport {{ 53, 67 }} accept',
-                "add chain inet lxc forward { type filter hook forward priority 0; }",
-                f'add rule inet lxc forward iifname "{bridge}" accept',
-                f'add rule inet lxc forward oifname "{bridge}" accept',
-                "add chain ip lxc postrouting { type nat hook postrouting priority 100; }",
-                f"add rule ip lxc postrouting ip saddr {network} ip daddr != {network} counter masquerade",
-            ]
-            if nat6:
-                lines += [
-                    "add chain ip6 lxc postrouting { type nat hook postrouting priority 100; }",
-                    f"add rule ip6 lxc postrouting ip6 saddr {network6} ip6 daddr != {network6} counter masquerade",
-                ]
-        reader, writer = os.pipe2(os.O_CLOEXEC)
-        os.write(writer, "\n".join(lines).encode() + b"\n")
-        os.close(writer)
-        try:
-            process.run(["nft", "-f", "-"], stdin=reader, check=add)
-        finally:
-            os.close(reader)
-
-    def _iptables(self, *, add: bool) -> None:
-        network = self.values["LXC_NETWORK"]
-        insert, append = ("-I", "-A") if add else ("-D", "-D")
-        rules: list[list[str]] = [
-            *(
-                [insert, "INPUT", "-i", self.bridge, "-p", protocol, "--dport", port, "-j", "ACCEPT"]
-                for port in ("67", "53")
-                for protocol in ("udp", "tcp")
-            ),
-            [insert, "FORWARD", "-i", self.bridge, "-j", "ACCEPT"],
-            [insert, "FORWARD", "-o", self.bridge, "-j", "ACCEPT"],
-            ["-t", "nat", append, "POSTROUTING", "-s", network, "!", "-d", network, "-j", "MASQUERADE"],
-            "-t mangle".split() + [append, "POSTROUTING", "-o", self.bridge] + "-p udp -m udp --dport 68 -j CHECKSUM --checksum-fill".split(),
-        ]  # fmt: skip
-        for rule in rules:
-            process.run(["iptables", "-w", *rule], check=add)
-
-    def _dnsmasq(self) -> None:
-        values = self.values
+        settings = self.settings
+        tool = firewall.choose(settings)
         if process.find("dnsmasq") is None:
-            raise LxcError("dnsmasq is not installed", remedy="apt-get install dnsmasq-base")
-        os.makedirs("/var/lib/misc", 0o755, exist_ok=True)
-        argv = ["dnsmasq", f"--conf-file={values['LXC_DHCP_CONFILE'] or '/dev/null'}"]
-        if values["LXC_DOMAIN"]:
-            argv += ["-s", values["LXC_DOMAIN"], "-S", f"/{values['LXC_DOMAIN']}/"]
-        if values["LXC_DHCP_PING"] == "false":
-            argv.append("--no-ping")
-        argv += [
-            "-u", _user(), "--strict-order", "--bind-interfaces", f"--pid-file={PID_FILE}",
-            "--listen-address", values["LXC_ADDR"], "--dhcp-range", values["LXC_DHCP_RANGE"],
-            f"--dhcp-lease-max={values['LXC_DHCP_MAX']}", "--dhcp-no-override", "--except-interface=lo",
-            f"--interface={self.bridge}", f"--dhcp-leasefile=/var/lib/misc/dnsmasq.{self.bridge}.leases", "--dhcp-authoritative",
-        ]  # fmt: skip
-        if self.has_ipv6:
-            argv += [f"--dhcp-range={values['LXC_IPV6_ADDR']},ra-only", "--listen-address", values["LXC_IPV6_ADDR"]]
-        result = process.run(argv, timeout=30)
+            raise LxcError("dnsmasq is not installed", remedy="install the package dnsmasq-base")
+        _make_bridge(settings)
+        if settings.ipv6 is not None and not _add_ipv6(settings):
+            settings.drop_ipv6()
+        _sysctl("net/ipv4/ip_forward", "1")
+        firewall.setup(tool, settings)
+        self._start_dnsmasq()
+        with open(self.mark, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(record(settings.values | {_FIREWALL: tool}))
+
+    def _start_dnsmasq(self) -> None:
+        os.makedirs(LEASES, 0o755, exist_ok=True)
+        if os.path.isdir("/sys/fs/selinux/booleans") and process.find("restorecon"):
+            process.run(["restorecon", self.run])
+        # The parent ends when the daemon listens, or with the reason why it does not.
+        result = process.run(["dnsmasq", *dnsmasq_arguments(self.settings, self.pid_file, _user())], timeout=30)
         if result.status != 0:
             raise LxcError(
                 f"dnsmasq {result.why()}",
-                remedy=f"is another DNS server listening on {values['LXC_ADDR']}, or the range wrong?",
+                remedy=f"is another DNS or DHCP server on {self.settings.address.ip}, or a setting wrong?",
             )
 
     # -- stop
 
-    def stop(self, *, forced: bool = False) -> int:
-        """Take everything down; a bridge with containers on it stays."""
-        if not self.wanted:
+    def stop(self) -> int:
+        """Take down what start made; a bridge with containers on it stays."""
+        recorded = self._recorded()
+        if not self.settings.wanted and not recorded:
             return 0
-        if not os.path.exists(UP_MARK) and not forced:
+        if recorded is None:
             print("lxc-net isn't running")
             return 1
-        if os.path.isdir(f"/sys/class/net/{self.bridge}"):
-            self._firewall(add=False)
-            _stop_dnsmasq()
-            self._remove_bridge()
+        values = dict(self.settings.values) | {_FIREWALL: ""}
+        update(values, recorded)
+        tool = values.pop(_FIREWALL)
+        return 1 if self._take_down(Settings(values), tool) else 0
+
+    def _recorded(self) -> str | None:
+        """The mark's text, "" for one that LXC's lxc-net made; None when there is no mark."""
         try:
-            os.unlink(UP_MARK)
+            with open(self.mark, encoding="utf-8", errors="surrogateescape") as file:
+                return file.read()
         except FileNotFoundError:
-            pass
-        return 0
+            return None
 
-    def _remove_bridge(self) -> None:
-        ports = os.listdir(f"/sys/class/net/{self.bridge}/brif") if os.path.isdir(f"/sys/class/net/{self.bridge}/brif") else []
-        with IPRoute() as routes:
-            (index,) = routes.link_lookup(ifname=self.bridge)
-            routes.flush_addr(index=index)
-            routes.link("set", index=index, state="down")
-            if not ports:
-                routes.link("del", index=index)
+    def _take_down(self, settings: Settings, tool: str) -> bool:
+        """Remove everything that may be there; each part is tried. True when some part could not be removed (told)."""
+        failed = False
+        for function, arguments in (
+            (self._remove_rules, (settings, tool)),
+            (_stop_dnsmasq, (self.pid_file,)),
+            (_remove_bridge, (settings.bridge,)),
+            (_unlink, (self.mark,)),
+        ):
+            try:
+                function(*arguments)
+            except (LxcError, OSError, NetlinkError) as error:
+                _complain(_why(error))
+                failed = True
+        return failed
+
+    def _remove_rules(self, settings: Settings, tool: str) -> None:
+        if tool:
+            firewall.remove(tool, settings)
+            return
+        try:
+            tool = firewall.choose(settings)
+        except LxcError:
+            return  # nothing that could have made rules
+        firewall.remove(tool, settings)
 
 
-def _why(error: BaseException) -> str:
-    if isinstance(error, NetlinkError):
-        return f"the kernel refuses the bridge's set-up: {error.args[1] if len(error.args) > 1 else error}"
-    return str(error) if isinstance(error, LxcError) else describe(error)
-
-
-def _sysctl(name: str, value: str, *, optional: bool = False) -> None:
-    try:
-        with open(f"/proc/sys/{name}", "w", encoding="ascii") as file:
-            file.write(value)
-    except OSError as error:
-        if not optional:
-            raise LxcError(f"cannot set {name.replace('/', '.')} = {value}: {describe(error)}") from error
-
-
-def _nft_works() -> bool:
-    if process.find("nft") is None:
-        return False
-    return process.run(["nft", "list", "ruleset"], timeout=30).status == 0
+def dnsmasq_arguments(settings: Settings, pid_file: str, user: str) -> list[str]:
+    """What dnsmasq is started with: DHCP and DNS on the bridge only; it answers for the names that DHCP clients give."""
+    values = settings.values
+    argv = [f"--conf-file={values['LXC_DHCP_CONFILE'] or '/dev/null'}"]
+    if values["LXC_DOMAIN"]:
+        argv += ["-s", values["LXC_DOMAIN"], "-S", f"/{values['LXC_DOMAIN']}/"]
+    if values["LXC_DHCP_PING"] == "false":
+        argv.append("--no-ping")
+    argv += ["-u", user, "--strict-order", "--bind-interfaces", f"--pid-file={pid_file}"]
+    argv += ["--listen-address", values["LXC_ADDR"], "--dhcp-range", values["LXC_DHCP_RANGE"]]
+    argv += [f"--dhcp-lease-max={values['LXC_DHCP_MAX']}", "--dhcp-no-override", "--except-interface=lo"]
+    argv += [f"--interface={settings.bridge}", f"--dhcp-leasefile={LEASES}/dnsmasq.{settings.bridge}.leases"]
+    argv.append("--dhcp-authoritative")
+    if settings.ipv6 is not None:
+        argv += [f"--dhcp-range={settings.ipv6.ip},ra-only", "--listen-address", str(settings.ipv6.ip)]
+    return argv
 
 
 def _user() -> str:
@@ -309,27 +241,119 @@ def _user() -> str:
     return "nobody"
 
 
-def _stop_dnsmasq() -> None:
-    """End the dnsmasq of the pid file, if the process is one, and wait for its end."""
+def _stop_dnsmasq(pid_file: str) -> None:
+    """End the dnsmasq that was started with this pid file, and wait for its end. Raises OSError."""
     try:
-        with open(PID_FILE, encoding="ascii") as file:
+        with open(pid_file, encoding="ascii") as file:
             pid = int(file.read())
-        with open(f"/proc/{pid}/comm", encoding="ascii") as file:
-            if file.read().strip() != "dnsmasq":
-                pid = 0
-    except (OSError, ValueError):
-        pid = 0
-    if pid:
-        try:
-            pidfd = os.pidfd_open(pid)
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            deadline = time.monotonic() + _PATIENCE
-            while os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:
-                time.sleep(0.01)
-            os.close(pidfd)
-        except ProcessLookupError:
-            pass
+        pidfd = os.pidfd_open(pid)
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        _unlink(pid_file)
+        return
     try:
-        os.unlink(PID_FILE)
+        # The number may be somebody else's by now; with the pidfd open it cannot change after this look.
+        with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
+            ours = f"--pid-file={pid_file}".encode() in cmdline.read().split(b"\0")
+        if ours:
+            for number, patience in ((signal.SIGTERM, _PATIENCE), (signal.SIGKILL, _PATIENCE)):
+                signal.pidfd_send_signal(pidfd, number)
+                if select.select([pidfd], [], [], patience)[0]:
+                    break
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # it has ended meanwhile
+    finally:
+        os.close(pidfd)
+    _unlink(pid_file)
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
     except FileNotFoundError:
         pass
+
+
+# -- the bridge
+
+
+def _check_bridge(name: str) -> None:
+    """Refuse an interface that is not ours to change: no bridge, or one with real hardware on it. Raises LxcError."""
+    remedy = f"set LXC_BRIDGE to another name in {NET_DEFAULTS_FILE}"
+    with IPRoute() as routes:
+        links = list(routes.get_links())
+    for link in links:
+        if link.get_attr("IFLA_IFNAME") == name:
+            if _kind(link) != "bridge":
+                raise LxcError(f"LXC_BRIDGE={name}: an interface of this name exists and is not a bridge", remedy=remedy)
+            for port in links:
+                if port.get_attr("IFLA_MASTER") == link["index"] and not _kind(port):
+                    raise LxcError(
+                        f"LXC_BRIDGE={name}: this bridge belongs to {port.get_attr('IFLA_IFNAME')}, a network card of the host",
+                        remedy=f"{remedy}, or USE_LXC_BRIDGE=false and lxc.net.0.link = {name} to use it as it is",
+                    )
+
+
+def _kind(link: object) -> str:
+    info = link.get_attr("IFLA_LINKINFO")  # type: ignore[attr-defined]
+    return (info.get_attr("IFLA_INFO_KIND") or "") if info else ""
+
+
+def _make_bridge(settings: Settings) -> None:
+    """The bridge, up, with its addresses; one that is there (containers are on it) is used."""
+    address, name = settings.address, settings.bridge
+    with IPRoute() as routes:
+        if not list(routes.link_lookup(ifname=name)):
+            routes.link("add", ifname=name, kind="bridge")
+        (index,) = routes.link_lookup(ifname=name)
+        # Without duplicate address detection the bridge's address can be listened on at once.
+        _sysctl(f"net/ipv6/conf/{name}/accept_dad", "0", optional=True)
+        routes.link("set", index=index, address=settings.mac)
+        broadcast = {"broadcast": str(address.network.broadcast_address)} if address.network.prefixlen < 31 else {}
+        routes.addr("add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen, **broadcast)
+        routes.link("set", index=index, state="up")
+
+
+def _add_ipv6(settings: Settings) -> bool:
+    """The bridge's IPv6 address; False when the kernel has no IPv6, or it is switched off for the bridge."""
+    assert settings.ipv6 is not None
+    name = settings.bridge
+    try:
+        with open(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6", encoding="ascii") as file:
+            if file.read().strip() != "0":
+                return False
+    except FileNotFoundError:
+        return False
+    _sysctl("net/ipv6/conf/all/forwarding", "1")
+    _sysctl(f"net/ipv6/conf/{name}/autoconf", "0", optional=True)
+    with IPRoute() as routes:
+        (index,) = routes.link_lookup(ifname=name)
+        routes.addr("add", index=index, address=str(settings.ipv6.ip), prefixlen=settings.ipv6.network.prefixlen)
+    return True
+
+
+def _remove_bridge(name: str) -> None:
+    """Take its addresses away and remove it, unless containers are on it."""
+    with IPRoute() as routes:
+        links = list(routes.get_links())
+        for link in links:
+            if link.get_attr("IFLA_IFNAME") != name or _kind(link) != "bridge":
+                continue
+            index = link["index"]
+            routes.flush_addr(index=index)
+            routes.link("set", index=index, state="down")
+            if not any(port.get_attr("IFLA_MASTER") == index for port in links):
+                routes.link("del", index=index)
+
+
+def _sysctl(name: str, value: str, *, optional: bool = False) -> None:
+    """Set a kernel variable where it has another value. Raises LxcError."""
+    path = f"/proc/sys/{name}"
+    try:
+        with open(path, encoding="ascii") as file:
+            if file.read().strip() == value:
+                return
+        with open(path, "w", encoding="ascii") as file:
+            file.write(value)
+    except OSError as error:
+        if not optional:
+            raise LxcError(f"cannot set {name.replace('/', '.')} = {value}: {describe(error)}") from error

@@ -118,4 +118,3 @@ def configure_all(nets: Sequence[Net]) -> None:
         # Those with a name of their own first, so that eth%d never takes a name that is wanted.
         for net in sorted(devices, key=lambda net: not address.wanted_name(net)):
             address.configure(net, rtnl)
-
