@@ -246,8 +246,13 @@ class Container:
         useinit: run cmd under our own init, as lxc-execute does. Raises LxcError with the reason.
         """
         self._refuse_host_root(bool(cmd))
+        from .cgroup.settle import Settling
+
+        settling = Settling()
+        settling.begin()
         from .runtime.start import start
 
+        settling.wait()
         return start(
             self.name,
             self.lxcpath,

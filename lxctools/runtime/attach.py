@@ -16,7 +16,7 @@ import _signal
 import errno
 import os
 
-from .. import log, namespaces
+from .. import namespaces
 from ..config import values
 from ..config.conf import Config
 from ..confine import caps, limits, lsm, seccomp
@@ -25,8 +25,8 @@ from ..linux import proc, sched, tty
 from ..process import callers_environment
 from ..protocol import client
 from ..terminal import proxy
-from . import environment, seal
-from .sync import Channel, PeerGone, pair
+from . import environment, gate
+from .sync import Channel, PeerGone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,12 +43,6 @@ PID = "PID"
 LABEL = "LABEL"
 LISTENER = "LISTENER"
 FAILED = "FAILED"
-
-_ENTRANT = (
-    "import sys; sys.path.insert(0, {root!r}); sys.dont_write_bytecode = True; "
-    "from lxctools.runtime.entrant import main; main({fd})"
-)
-
 
 class AttachOptions:
     """What lxc-attach's options say. Fields keep their defaults unless set."""
@@ -138,37 +132,6 @@ class _Target:
         return 0
 
 
-class _Entrant:
-    """The sealed interpreter; killed and reaped unless it has done its work."""
-
-    __slots__ = ("channel", "pid")
-
-    def __init__(self) -> None:
-        self.channel, theirs = pair()
-        package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        code = _ENTRANT.format(root=os.path.dirname(package), fd=theirs.fileno())
-        try:
-            self.pid = seal.spawn_sealed(["-I", "-S", "-c", code], [theirs.fileno()])
-        finally:
-            theirs.close()
-
-    def close(self) -> None:
-        """End it if it still runs, and collect its status."""
-        self.channel.close()
-        if self.pid:
-            try:
-                os.kill(self.pid, _signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            self.reap()
-
-    def reap(self) -> None:
-        """Wait for it."""
-        pid, self.pid = self.pid, 0
-        if pid:
-            os.waitpid(pid, 0)
-
-
 def attach(name: str, lxcpath: str, options: AttachOptions) -> int:
     """Run a program in a running container and return the exit status for the shell: its own, or 128 + signal.
 
@@ -179,17 +142,14 @@ def attach(name: str, lxcpath: str, options: AttachOptions) -> int:
         raise NotRunning(
             f'failed to get the init pid: container "{name}" is not running', remedy=f"lxc-start -n {name} first"
         )
-    try:
-        entrant = _Entrant()
-    except OSError as error:
-        raise LxcError(f"cannot make a protected interpreter to enter the container: {describe(error)}") from error
+    entrant = gate.take()
     try:
         return _attach(name, lxcpath, pid, options, entrant)
     finally:
         entrant.close()
 
 
-def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: _Entrant) -> int:
+def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: gate.Entrant) -> int:
     pidfd = client.init_pidfd(name, lxcpath)
     target = _Target(pid)
     opened: list[int] = [fd for fd in (pidfd,) if fd is not None]
@@ -351,7 +311,7 @@ def _plan(
     }
 
 
-def _watch(entrant: _Entrant, target: _Target, plan: dict[str, object], terminal: proxy.Proxy | None) -> int:
+def _watch(entrant: gate.Entrant, target: _Target, plan: dict[str, object], terminal: proxy.Proxy | None) -> int:
     """From the program's pid to its end."""
     channel = entrant.channel
     pid = 0

@@ -89,13 +89,16 @@ def _run(arguments: Arguments) -> None:
     rootfs.slave_all()
     run_hooks(run.hooks, "pre-mount")
     _check_folders(conf)
-    root = rootfs.mount_rootfs(conf, _backend(conf), _ask(channel))
+    nesting = lsm.allows_nesting(conf)  # asked while the host's /sys is in sight
+    early: list[object] = []
+    root = rootfs.mount_rootfs(conf, _backend(conf), _ask(channel, early))
     if conf["lxc.uts.name"] and "uts" not in conf["lxc.namespace.share"]:
         _set_host_name(conf["lxc.uts.name"])
     if not conf["lxc.keyring.session"]:
+        lsm.prepare_keyring(conf)
         keyctl.join_session_keyring()
 
-    _kind, devices, _fds = channel.receive(DEVICES)
+    devices = early[0] if early else channel.receive(DEVICES)[1]
     assert isinstance(devices, list)
     for net, runtime in zip(conf.nets, devices, strict=True):
         net.runtime.update(runtime)
@@ -107,8 +110,8 @@ def _run(arguments: Arguments) -> None:
     if conf["lxc.autodev"]:
         dev.setup_autodev(root, conf)
     auto.mount_auto_proc_sys(root, conf, caps.keeps(conf, caps.NET_ADMIN))
-    entries = plan.entries(conf, run.lxcpath, run.name)
-    ops.mount_entries(root, entries, conf["lxc.rootfs.path"], f"{run.lxcpath}/{run.name}", _ask(channel))
+    entries = plan.entries(conf, run.lxcpath, run.name, nesting=nesting)
+    ops.mount_entries(root, entries, conf["lxc.rootfs.path"], f"{run.lxcpath}/{run.name}", _ask(channel, early))
     assert run.cgroups is not None
     auto.mount_auto_cgroup(
         root,
@@ -229,12 +232,15 @@ def _backend(conf: Config) -> rootfs.Backend | None:
     return storage_backend.for_config(conf)  # type: ignore[return-value]
 
 
-def _ask(channel: Channel) -> ops.Ask:
-    """How a mount with mapped ids is got: the monitor makes it."""
+def _ask(channel: Channel, early: list[object]) -> ops.Ask:
+    """How a mount with mapped ids is got: the monitor makes it. Its DEVICES may be on the way already: kept in early."""
 
     def ask(wanted: tuple[str, bool, str, int, int, bool, str]) -> int:
         channel.send(IDMAP, wanted)
-        _kind, _payload, fds = channel.receive(MOUNT)
+        kind, payload, fds = channel.receive(MOUNT, DEVICES)
+        if kind == DEVICES:
+            early.append(payload)
+            kind, payload, fds = channel.receive(MOUNT)
         return fds[0] if fds else -1
 
     return ask

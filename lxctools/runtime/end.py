@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..cgroup.session import ContainerCgroups
     from .instance import Instance
 
 
@@ -61,12 +62,11 @@ def wind_up(run: Instance, target: str) -> str:
     run.announce(states.STOPPING)
     hooks.set_target(target)
     _step("stop hooks", run_hooks, hooks, "stop", hooks.namespace_arguments(run.namespace_paths()))
-    if run.cgroups is not None:
-        cgroups = run.cgroups
-        run.cgroups = None
+    cgroups, run.cgroups = run.cgroups, None
+    if cgroups is not None:
         _step("removing the payload cgroup", cgroups.remove_payload)
-        _step("removing the monitor cgroup", cgroups.remove_monitor)
-        _step("closing cgroups", cgroups.close)
+        if target == REBOOT:
+            _leave_monitor_cgroup(cgroups)
     run.close_fd("pin_fd")
     if target == REBOOT:
         run.announce(states.STOPPED)
@@ -93,11 +93,19 @@ def wind_up(run: Instance, target: str) -> str:
     for attribute in ("devpts_fd", "seccomp_fd", "init_pidfd"):
         run.close_fd(attribute)
     run.init_pid = 0
-    if run.server is not None:
-        run.server.close_all(keep_reboot_waiters=target == REBOOT)
     if target == STOP and run.request.destroy is not None and run.conf["lxc.ephemeral"]:
         _step("destroying the ephemeral container", run.request.destroy)
+    if run.server is not None:
+        run.server.close_all(keep_reboot_waiters=target == REBOOT)
+    if target == STOP and cgroups is not None:
+        # Nobody waits for this one, and leaving a cgroup costs a grace period of the kernel's.
+        _leave_monitor_cgroup(cgroups)
     return target
+
+
+def _leave_monitor_cgroup(cgroups: ContainerCgroups) -> None:
+    _step("removing the monitor cgroup", cgroups.remove_monitor)
+    _step("closing cgroups", cgroups.close)
 
 
 def _network(run: Instance) -> None:

@@ -60,6 +60,7 @@ def start(
     execute the program's status. Raises LxcError with the first real reason, AlreadyRunning.
     """
     _refuse_half_created(name, lxcpath)
+    _refuse_the_hosts_root(conf, argv, execute=execute)
     request = Request(
         name,
         lxcpath,
@@ -98,6 +99,25 @@ def _refuse_half_created(name: str, lxcpath: str) -> None:
         raise LxcError(
             f'cannot start "{name}": its creation was interrupted and it is incomplete',
             remedy=f"lxc-destroy -n {name}, then lxc-create it again",
+        )
+
+
+def _refuse_the_hosts_root(conf: Config, argv: Sequence[str], *, execute: bool) -> None:
+    """A container without a root file system runs on the host's: never with the host's init, never below /dev of ours."""
+    path = conf["lxc.rootfs.path"]
+    if path and os.path.realpath(path) == "/":
+        raise LxcError("lxc.rootfs.path is the host's own root", remedy="name the container's root file system")
+    if path or execute:
+        return
+    if not argv and not conf["lxc.init.cmd"]:
+        raise LxcError(
+            "the container has no root file system: its init would be the host's, on the host's root",
+            remedy="set lxc.rootfs.path, or name a program after --",
+        )
+    if conf["lxc.autodev"]:
+        raise LxcError(
+            "the container has no root file system: lxc.autodev would cover the host's /dev",
+            remedy="set lxc.rootfs.path, or lxc.autodev = 0",
         )
 
 
@@ -165,7 +185,7 @@ def _write_pidfile(path: str) -> None:
 def _abort(run: Instance, error: BaseException) -> None:
     """A start that failed: tell the clients, end what runs, give everything back, then tell the command why."""
     if isinstance(error, PeerGone):
-        error = LxcError(_why_child_died(run))
+        error = _last_words(run) or LxcError(_why_child_died(run))
     for state in [states.ABORTING] * (2 if run.init_pid else 1):
         run.announce(state)
     end.kill_init(run)
@@ -176,6 +196,20 @@ def _abort(run: Instance, error: BaseException) -> None:
     if run.request.foreground:
         raise error
     run.report.failed(error)  # only now: when the command returns, nothing is left
+
+
+def _last_words(run: Instance) -> LxcError | None:
+    """The reason that a dead child has left in the channel."""
+    assert run.channel is not None
+    while True:
+        try:
+            _kind, _payload, fds = run.channel.receive(READY, IDMAP)
+        except LxcError as error:
+            return error
+        except (PeerGone, OSError):
+            return None
+        for fd in fds:
+            os.close(fd)
 
 
 def _why_child_died(run: Instance) -> str:

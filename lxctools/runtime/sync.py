@@ -27,7 +27,7 @@ end right after the clone, so a dead child is an end of file and never a wait wi
 from __future__ import annotations
 
 import _socket
-import array
+import _struct
 import marshal
 import os
 
@@ -73,7 +73,7 @@ class Channel:
         """Send one message with descriptors (which stay ours). Raises PeerGone when nobody reads any more."""
         control = []
         if fds:
-            control.append((_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", fds).tobytes()))
+            control.append((_socket.SOL_SOCKET, _socket.SCM_RIGHTS, _struct.pack(f"{len(fds)}i", *fds)))
         try:
             self._sock.sendmsg([marshal.dumps((kind, payload))], control, _socket.MSG_NOSIGNAL)
         except (BrokenPipeError, ConnectionResetError):
@@ -87,10 +87,10 @@ class Channel:
         data, control, _flags, _address = self._sock.recvmsg(
             _LARGEST, _socket.CMSG_SPACE(_MOST_FDS * 4), _socket.MSG_CMSG_CLOEXEC
         )
-        fds = array.array("i")
+        fds: list[int] = []
         for level, kind, raw in control:
             if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
-                fds.frombytes(raw[: len(raw) - len(raw) % 4])
+                fds += [number for (number,) in _struct.iter_unpack("i", raw[: len(raw) - len(raw) % 4])]
         if not data:
             _close_all(fds)
             raise PeerGone
@@ -102,7 +102,7 @@ class Channel:
         if what not in expected:
             _close_all(fds)
             raise LxcError(f"internal error: message {what} where {' or '.join(expected)} was expected")
-        return what, payload, list(fds)
+        return what, payload, fds
 
 
 def pair() -> tuple[Channel, Channel]:

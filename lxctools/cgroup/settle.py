@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Have the kernel's wait for the first move between cgroups over before it is needed.
+
+A write to a cgroup.procs takes a lock whose first taker after a quiet time waits for an RCU grace period (5-15 ms);
+those right after it do not. A thread that moves this process to where it is already takes that wait while the modules of
+the start are still being loaded.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+
+_ROOT = "/sys/fs/cgroup"
+
+
+class Settling:
+    """begin() at once, wait() before the process forks: it has one thread again then."""
+
+    __slots__ = ("_done",)
+
+    def __init__(self) -> None:
+        self._done = _thread.allocate_lock()
+
+    def begin(self) -> None:
+        """Start the thread; nothing happens where there is no version 1 hierarchy, whose moves it is for."""
+        path = _own_group()
+        if not path:
+            return
+        self._done.acquire()
+        _thread.start_new_thread(self._move, (path,))
+
+    def _move(self, path: str) -> None:
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(fd, b"0")
+            finally:
+                os.close(fd)
+        except OSError:
+            pass  # then the wait comes later
+        finally:
+            self._done.release()
+
+    def wait(self) -> None:
+        """Until the thread has ended."""
+        self._done.acquire()
+        self._done.release()
+
+
+def _own_group() -> str:
+    """cgroup.procs of the cgroup of systemd's own version 1 hierarchy that this process is in, or ""."""
+    try:
+        with open("/proc/self/cgroup", "rb", buffering=0) as file:
+            lines = file.readall().splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        _number, name, place = line.split(b":", 2)
+        if name == b"name=systemd":
+            path = f"{_ROOT}/systemd{os.fsdecode(place).rstrip('/')}/cgroup.procs"
+            return path if os.access(path, os.W_OK) else ""
+    return ""
