@@ -52,13 +52,17 @@ def make(base: int, path: str) -> list[str]:
     return [*made, path]
 
 
-def remove_empty(base: int, paths: list[str]) -> None:
-    """Remove folders that were made, innermost first; one that is in use, or gone, is left alone."""
+def remove_empty(base: int, paths: list[str]) -> list[str]:
+    """Remove folders that were made, outermost first in paths; returns those that are in use, and so left alone."""
+    left = []
     for path in reversed(paths):
         try:
             os.rmdir(path, dir_fd=base)
-        except OSError:
+        except FileNotFoundError:
             pass
+        except OSError:
+            left.insert(0, path)
+    return left
 
 
 def write(folder: int, file: str, text: str) -> None:

@@ -77,8 +77,8 @@ class _Place:
     def unmake(self, paths: Sequence[str]) -> None:
         """Remove folders that make() has made, and those above them that it made for them; what is in use stays."""
         mine = [one for one in self.made if any(path == one or path.startswith(one + "/") for path in paths)]
-        folders.remove_empty(self.base, mine)
-        self.made = [one for one in self.made if one not in mine]
+        left = folders.remove_empty(self.base, mine)
+        self.made = [one for one in self.made if one in left or one not in mine]
 
     def enter(self, path: str, pid: int) -> None:
         """Move a process into a folder relative to the base. Raises LxcError."""

@@ -57,12 +57,7 @@ def allowed(rules: RuleList, kind: str, major: int, minor: int, access: str) -> 
     """The same by the words of the specification: the last matching rule decides."""
     for rule in reversed(rules.rules):
         wanted = sum(ACCESS[letter] for letter in access)
-        if (
-            rule.kind in ("a", kind)
-            and rule.major in (-1, major)
-            and rule.minor in (-1, minor)
-            and wanted & ~rule.access == 0
-        ):
+        if rule.kind in ("a", kind) and rule.major in (-1, major) and rule.minor in (-1, minor) and wanted & ~rule.access == 0:
             return rule.allow
     return rules.allow_by_default
 

@@ -43,7 +43,7 @@ def test_a_failing_make_leaves_nothing(base: int, tmp_path: Path) -> None:
 def test_remove_empty_leaves_what_is_used(base: int, tmp_path: Path) -> None:
     made = folders.make(base, "a/b/c")
     (tmp_path / "a" / "other").mkdir()
-    folders.remove_empty(base, made)
+    assert folders.remove_empty(base, made) == ["a"]
     assert sorted(os.listdir(tmp_path / "a")) == ["other"]
 
 
