@@ -173,9 +173,8 @@ class Container:
         self.config.clear(key)
 
     def get_keys(self, key: str = "") -> list[str]:
-        """The keys that are set, or those of them that begin with one such as lxc.net.0."""
-        names = list(self.config.keys())
-        return [name for name in names if not key or name == key or name.startswith(key + ".")]
+        """The names of all keys, or the parts that may follow one such as lxc.net.0. Raises ConfigError where none may."""
+        return self.config.keys(key)
 
     def save_config(self, path: str | None = None) -> None:
         """Write the configuration to its file, under the container's lock, or to another one. Raises LxcError, OSError."""

@@ -73,7 +73,7 @@ class Config:
     def load_text(self, text: str, path: str, problems: list[ConfigError] | None = None) -> None:
         """As load(), of text that was read already; path is for messages."""
         self.path = self.path or path
-        self._lines(text, grammar.Source(path, None), problems, own=True)
+        self._lines(grammar.without_nul(text, path), grammar.Source(path, None), problems, own=True)
 
     def load_line(self, line: str) -> None:
         """One line as in a file, comment or setting; it becomes part of the text. Raises ConfigError."""
@@ -157,11 +157,15 @@ class Config:
             return self._assign_net(key, text)
         family, member = _family(key)
         if family:
+            if family == _SHARE:
+                check_namespace(member)
             if text:
                 self._store_member(family, member, text)
             else:
                 self._unset_member(family, member)
             return key
+        if not text and key[-1] == "." and key[:-1] in _FAMILIES:
+            return key  # clears the member without a name, of which there is none
         if legacy.is_legacy(key):
             return self._assign_legacy(key, text)
         raise _unknown(key)
@@ -210,8 +214,6 @@ class Config:
 
     def _store_member(self, family: str, member: str, text: str) -> None:
         row = _FAMILIES[family]
-        if family == _SHARE:
-            check_namespace(member)
         value = row.type.parse(text)
         if row.repeat:
             self._values.setdefault(family, []).append((member, value))

@@ -156,18 +156,22 @@ def read(source: Source) -> str:
             os.close(fd)
     except OSError as error:
         raise ConfigError(f'Failed to open the configuration "{os_path(path)}": {describe_errno(error)}') from error
-    data = b"".join(chunks)
-    if b"\0" in data:
-        data, rest = data[: data.index(b"\0")], data[data.index(b"\0") :]
-        if rest.strip(b"\0 \t\r\n"):
-            number = data.count(b"\n") + 1
-            raise BadLine(
-                "a NUL byte: the file is damaged or is not a configuration",
-                path=path,
-                number=number,
-                remedy="remove the bytes, or restore the file",
-            )
-    return data.decode("utf-8", "surrogateescape")
+    return without_nul(b"".join(chunks).decode("utf-8", "surrogateescape"), path)
+
+
+def without_nul(text: str, path: str) -> str:
+    """The text without NUL bytes at its end. Raises BadLine for one before more text."""
+    at = text.find("\0")
+    if at < 0:
+        return text
+    if text[at:].strip("\0 \t\r\n"):
+        raise BadLine(
+            "a NUL byte: the file is damaged or is not a configuration",
+            path=path,
+            number=text.count("\n", 0, at) + 1,
+            remedy="remove the bytes, or restore the file",
+        )
+    return text[:at]
 
 
 def describe_errno(error: OSError) -> str:

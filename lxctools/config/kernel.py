@@ -8,7 +8,7 @@ import _signal
 from ..linux.caps import NAMES as CAPABILITIES
 from ..linux.caps import last_cap
 from ..namespaces import NAMESPACES as _NAMESPACES
-from .values import UINT_MAX, BadValue, Type, c_number, lines, nearest, split_words
+from .values import INT_MAX, BadValue, Type, c_number, lines, nearest, split_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ def signal_number(text: str) -> int:
     The numbers differ between architectures, so they are asked of the interpreter. Raises BadValue.
     """
     if text[0].isdecimal():
-        return c_number(text, 0, UINT_MAX, "a signal")
+        return c_number(text, 0, INT_MAX, "a signal")
     upper = text.upper()
-    if upper.startswith(("SIGRTMIN+", "SIGRTMAX-")):
-        offset = c_number(upper[9:], 0, UINT_MAX, "the distance to a real-time signal")
+    if upper.startswith(("SIGRTMIN+", "SIGRTMAX-")) and upper[9:10].isdecimal():
+        offset = c_number(upper[9:], 0, INT_MAX, "the distance to a real-time signal")
         if offset <= _signal.SIGRTMAX - _signal.SIGRTMIN:
             return int(_signal.SIGRTMIN + offset if upper[8] == "+" else _signal.SIGRTMAX - offset)
         raise BadValue(f'"{text}" is beyond the real-time signals', word=text)

@@ -112,7 +112,7 @@ def _auto_text(auto: MountAuto) -> str:
 
 # -- lxc.rootfs.path ---------------------------------------------------------------------------------------------------
 
-STORAGE_TYPES = ("btrfs", "dir", "loop", "lvm", "nbd", "overlay", "overlayfs", "rbd", "zfs")
+STORAGE_TYPES = ("aufs", "btrfs", "dir", "loop", "lvm", "nbd", "overlay", "overlayfs", "rbd", "zfs")
 
 
 class RootfsPath(str):
@@ -138,13 +138,13 @@ def _rootfs(text: str) -> RootfsPath:
 
 # -- lxc.rootfs.options ------------------------------------------------------------------------------------------------
 
-_NOT_FOR_ROOTFS = ("optional", "relative")
+_NOT_FOR_ROOTFS = ("create=dir", "create=file", "optional", "relative")
 
 
 def _options(text: str) -> str:
     """Whole words, unlike C LXC, which finds its own words inside others."""
     for word in text.split(","):
-        if word in _NOT_FOR_ROOTFS or word.startswith("create="):
+        if word in _NOT_FOR_ROOTFS:
             raise BadValue("Invalid LXC specific mount option for rootfs mount", f"remove {word}", word)
         if word == "idmap=":
             raise BadValue('Missing idmap path for "idmap=<path>" LXC specific mount option', "idmap=container, or a file", word)

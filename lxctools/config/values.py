@@ -117,7 +117,7 @@ def _bool(text: str) -> int:
 
 
 def _signed(value: int) -> str:
-    """liblxc prints ids through a signed int."""
+    """liblxc prints some numbers through a signed int."""
     return str(value - 2**32 if value > INT_MAX else value)
 
 
@@ -208,7 +208,7 @@ def _environment(text: str) -> list[str]:
 
 def _unix_address(text: str) -> str:
     """The address without "unix:"; "@" stands for the abstract namespace. sun_path has 108 bytes, one for the end."""
-    if not text.startswith("unix:") or text[5:6] not in ("/", "@"):
+    if not text.startswith("unix:") or text[5:6] not in ("/", "@") or text == "unix:@":
         raise BadValue(f'"{text}" is not unix:/PATH or unix:@NAME', word=text)
     if byte_length(text) - 5 > 107:
         raise BadValue("the address is too long: at most 107 bytes after unix:")
@@ -345,11 +345,13 @@ def _size(text: str, what: str) -> int:
 
     C LXC takes K, M and G alone for no unit, so that its 1M is one byte.
     """
-    number = text.rstrip("bBkKmMgG") if text[-1:].isalpha() and text[:2] not in ("0x", "0X") else text
-    unit = _UNITS.get(text[len(number) :].upper())
-    if unit is None:
-        raise BadValue(f'"{text}" is not {what}', "units are KB, MB and GB", text)
-    return c_number(number.rstrip(" \t"), 0, 2**63 - 1, what) * unit
+    text = text.strip(" \t")
+    hexadecimal = text[:2] in ("0x", "0X")
+    for letters in (2, 1, 0):
+        unit = text[len(text) - letters :].upper()
+        if unit in _UNITS and len(unit) == letters and not (hexadecimal and letters == 1):
+            return c_number(text[: len(text) - letters].rstrip(" \t"), 0, 2**63 - 1, what) * _UNITS[unit]
+    raise BadValue(f'"{text}" is not {what}', "units are KB, MB and GB", text)
 
 
 _PAGE = 4096  # liblxc asks sysconf(); larger pages only make the buffer larger
@@ -430,7 +432,7 @@ def _rlimit_text(value: tuple[int, int]) -> str:
 
 BOOL = Type("bool01", "0 or 1", _bool, default=0)
 UINT = Type("uint", f"a number of 0 to {UINT_MAX}", _uint, default=0)
-ID = Type("uint", f"an id of 0 to {UINT_MAX}", _uint, _signed, default=0)
+ID = Type("uint", f"a number of 0 to {UINT_MAX}", _uint, _signed, default=0)
 INT = Type("int", f"a number of {INT_MIN} to {INT_MAX}", _int, default=0)
 POSITIVE = Type("int>0", "a number above 0", _positive, lambda n: str(n) if n else "", default=0)
 VLAN = Type("u16<=4094", "0 to 4094", _vlan, default=0)

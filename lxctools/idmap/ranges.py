@@ -45,12 +45,12 @@ class IdMap:
 
 
 def _number(text: str, what: str) -> int:
-    """An unsigned 64-bit number as strtoull base 0 reads it: 0x and leading-0 forms too, no sign."""
-    digits, base = text, 10
-    if text[:2] in ("0x", "0X"):
-        digits, base = text[2:], 16
-    elif len(text) > 1 and text[0] == "0":
-        digits, base = text[1:], 8
+    """An unsigned 64-bit number as strtoull base 0 reads it: 0x and leading-0 forms too, no minus."""
+    digits, base = text.removeprefix("+"), 10
+    if digits[:2] in ("0x", "0X"):
+        digits, base = digits[2:], 16
+    elif len(digits) > 1 and digits[0] == "0":
+        digits, base = digits[1:], 8
     try:
         if not digits.isascii() or not digits.isalnum() or len(digits) > 64:
             raise ValueError
