@@ -31,6 +31,7 @@ except ImportError:  # main() says so
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 ACTIONS = ("start", "stop", "restart", "reload", "force-reload")
@@ -46,8 +47,7 @@ def main(argv: list[str], defaults: str = DEFAULTS_FILE, net_defaults: str = NET
     if len(argv) != 2 or argv[1] not in ACTIONS:
         print(f"Usage: {argv[0]} {{{'|'.join(ACTIONS)}}}")
         return 2
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, _interrupted)
+    _on_signals(_interrupted)
     try:
         if os.geteuid() != 0:
             raise LxcError("only root can set up the network of the host", remedy="run it as root")
@@ -68,9 +68,13 @@ def main(argv: list[str], defaults: str = DEFAULTS_FILE, net_defaults: str = NET
 
 def _interrupted(number: int, _frame: FrameType | None) -> None:
     """Leave by the undos, which a second signal must not cut short."""
-    for other in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(other, signal.SIG_IGN)
+    _on_signals(signal.SIG_IGN)
     raise SystemExit(128 + number)
+
+
+def _on_signals(action: signal.Handlers | Callable[[int, FrameType | None], object]) -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, action)
 
 
 def _complain(text: str) -> None:
@@ -147,6 +151,8 @@ class Network:
         _sysctl("net/ipv4/ip_forward", "1")
         firewall.setup(tool, settings)
         self._start_dnsmasq()
+        # From here the network is up, and whoever asked for its start is told so.
+        _on_signals(signal.SIG_IGN)
         with open(self.mark, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(record(settings.values | {_FIREWALL: tool}))
 
@@ -208,7 +214,7 @@ class Network:
         try:
             tool = firewall.choose(settings)
         except LxcError:
-            return  # nothing that could have made rules
+            return  # there is nothing that could have made rules
         firewall.remove(tool, settings)
 
 
