@@ -54,7 +54,7 @@ def make(base: int, path: str) -> list[str]:
 
 def remove_empty(base: int, paths: list[str]) -> list[str]:
     """Remove folders that were made, outermost first in paths; returns those that are in use, and so left alone."""
-    left = []
+    left: list[str] = []
     for path in reversed(paths):
         try:
             os.rmdir(path, dir_fd=base)

@@ -403,31 +403,31 @@ class ContainerCgroups:
                 try:
                     self._limit("lxc.cgroup.", file, value, devices.text_v1(value))
                 except ValueError as error:
-                    raise LxcError(f"{self._key('lxc.cgroup.' + file)} = {value}: {error}") from None
+                    raise LxcError(f"cannot set {self._assignment('lxc.cgroup.' + file, value)}: {error}") from None
 
     def _limit(self, prefix: str, file: str, value: str, text: str) -> None:
-        key = self._key(prefix + file)
-        controller = "" if self.host.layout == UNIFIED else file.partition(".")[0]
-        place = self._find(controller)
+        attempt = f"cannot set {self._assignment(prefix + file, value)}"
+        controller = file.partition(".")[0]
+        place = self._places[-1] if self.host.layout == UNIFIED else self._find(controller)
         if place is None or "/" in file:
             what = f"the {controller} controller is not usable on this host" if place is None else "it is no file's name"
-            raise LxcError(f"cannot set {key} = {value}: {what}", remedy="remove the key, or mount the controller")
+            raise LxcError(f"{attempt}: {what}", remedy="remove the key, or mount the controller")
         path = f"{place.hierarchy.where(place.limit)}/{file}"
         try:
             folders.write(place.limit_fd, file, text)
         except PermissionError as error:
             if not file.startswith("devices."):
-                raise LxcError(f'cannot set {key} = {value}: writing "{text}" to {path}: {describe(error)}') from error
-            log.warn(f"{key} = {value} has no effect: {describe(error)}")  # nested in a container that may not
+                raise LxcError(f'{attempt}: writing "{text}" to {path}: {describe(error)}') from error
+            log.warn(f"{attempt}: {describe(error)}")  # nested in a container that may not
         except OSError as error:
             raise LxcError(
-                f'cannot set {key} = {value}: writing "{text}" to {path}: {describe(error)}',
-                remedy="this kernel has no such file" if error.errno in (errno.ENOENT, errno.EACCES) else "",
+                f'{attempt}: writing "{text}" to {path}: {describe(error)}',
+                remedy="this kernel has no such file" if error.errno == errno.ENOENT else "",
             ) from error
 
-    def _key(self, key: str) -> str:
+    def _assignment(self, key: str, value: str) -> str:
         where = self.conf.where(key)
-        return f"{key} ({where})" if where else key
+        return f"{key} = {value} ({where})" if where else f"{key} = {value}"
 
     def change_device_rule(self, kind: str, major: int, minor: int, access: str, allow: bool) -> None:
         """Add a device rule on a running container of a unified host; -1 is any. Raises LxcError."""
@@ -438,10 +438,10 @@ class ContainerCgroups:
     # -- asking
 
     def _find(self, controller: str) -> _Place | None:
-        """Where a controller is; "" is the version 2 hierarchy, which on a unified host also has devices and freezer."""
+        """Where a controller is; "" is a version 2 hierarchy without any. On a unified host it has devices and freezer, too."""
         unified = next((place for place in self._places if place.hierarchy.version == 2), None)
         if not controller:
-            return unified
+            return unified if unified is not None and not unified.hierarchy.controllers else None
         for place in self._places:
             if controller in place.hierarchy.controllers:
                 return place

@@ -240,6 +240,7 @@ def test_answers_on_a_unified_host(tmp_path: Path, made: list[ContainerCgroups])
     assert (cgroups.layout, cgroups.has_v1) == (2, False)
     assert cgroups.utilities & 2
     assert cgroups.path("memory", limit=False) == "p/i", "no slash before it"
+    assert cgroups.path("", limit=False) is None, "it has controllers"
     assert cgroups.path("memory", limit=True) == "p"
     assert cgroups.path("freezer", limit=True) == "p"
     assert cgroups.path("hugetlb", limit=True) is None
