@@ -23,6 +23,7 @@ from lxctools.protocol import client, commands, monitor
 from lxctools.protocol.server import Reply
 from tests import host
 from tests.unit.protocol.served import CLONE_FLAGS, Container, Served, everything, request, serving
+from tests.unit.protocol.test_monitor import connected
 from tests.unit.protocol.test_server import REBOOT
 
 NAME = "p1"
@@ -502,7 +503,7 @@ class CMonitor:
             stdout=subprocess.PIPE,
             bufsize=0,
         )
-        assert host.wait_until(lambda: monitor.connect(monitor.socket_address(str(lxcpath))) is not None)
+        assert host.wait_until(lambda: connected(str(lxcpath)))
         time.sleep(0.2)
 
     def lines(self, count: int) -> list[str]:
@@ -525,7 +526,7 @@ class CMonitor:
 
 def ours_as_monitord(lxcpath: Path) -> subprocess.Popen[bytes]:
     process = subprocess.Popen([str(host.OURS / "lxc-monitord"), "--daemon", str(lxcpath)], stdin=subprocess.DEVNULL)
-    assert host.wait_until(lambda: monitor.connect(monitor.socket_address(str(lxcpath))) is not None)
+    assert host.wait_until(lambda: connected(str(lxcpath)))
     return process
 
 
