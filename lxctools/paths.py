@@ -14,6 +14,18 @@ _here = os.path.dirname(os.path.abspath(__file__))
 _beside = os.path.dirname(_here)
 
 IN_CHECKOUT = os.path.isdir(_beside + "/templates") and os.path.isfile(_beside + "/pyproject.toml")
+
+
+def _prefix() -> str:
+    """What make install wrote, else /usr."""
+    try:
+        from . import _prefix  # type: ignore[attr-defined]
+    except ImportError:
+        return "/usr"
+    found: str = _prefix.PREFIX
+    return found
+
+
 if IN_CHECKOUT:
     PREFIX = "/usr"
     TEMPLATES = _beside + "/templates"
@@ -21,10 +33,7 @@ if IN_CHECKOUT:
     CONFIG = _beside + "/config"
     LIBEXEC = _beside + "/bin"
 else:
-    try:
-        from ._prefix import PREFIX  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        PREFIX = "/usr"
+    PREFIX = _prefix()
     TEMPLATES = PREFIX + "/share/lxc/templates"
     HOOKS = PREFIX + "/share/lxc/hooks"
     CONFIG = PREFIX + "/share/lxc/config"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _FIRST_LISTEN_FD = 3
+_CANCELLING = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
 
 
 class Report:
@@ -149,8 +150,15 @@ def _stdio_to_null() -> None:
     os.close(null)
 
 
+def _cancel(number: int, _frame: object) -> None:
+    raise LxcError(f"the start was cancelled by signal {number}", exit_code=128 + number)
+
+
 def _wait(sock: _socket.socket) -> None:
     """The command's side: first the monitor's pid, then its word. A signal to the command cancels the start."""
+    for number in _CANCELLING:
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, _cancel)
     try:
         first = sock.recv(64)
         monitor = marshal.loads(first) if first else 0
