@@ -34,8 +34,8 @@ _IFLA_LINKINFO, _IFLA_NET_NS_PID, _IFLA_AF_SPEC, _IFLA_NET_NS_FD = 18, 19, 26, 2
 _IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES = 31, 32
 _INFO_KIND, _INFO_DATA = 1, 2
 _VETH_INFO_PEER = 1
-_BRIDGE_FLAGS, _BRIDGE_VLAN_INFO = 0, 2
-_VLAN_MASTER = 1
+_BR_VLAN_FILTERING, _BR_VLAN_DEFAULT_PVID = 7, 39
+_BRIDGE_VLAN_INFO = 2
 _VLAN_PVID, _VLAN_UNTAGGED = 2, 4
 
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
@@ -44,6 +44,8 @@ _NDA_DST = 1
 _NTF_PROXY = 8
 _TABLE_MAIN, _PROTO_BOOT, _SCOPE_LINK, _SCOPE_UNIVERSE, _UNICAST = 254, 3, 253, 0, 1
 _PERMANENT = 0x80
+
+_AF_BRIDGE = 7
 
 IFF_UP = 1
 _HEADER = struct.Struct("=IHHII")
@@ -91,9 +93,12 @@ def family_of(address: str) -> int:
 
 
 class Link:
-    """One interface: index, name, flags, mtu, address (bytes), master (index or 0), kind ("" for hardware)."""
+    """One interface: index, name, flags, mtu, address (bytes), master (index or 0), kind ("" for hardware).
 
-    __slots__ = ("address", "flags", "index", "kind", "master", "mtu", "name")
+    Of a bridge also: vlan_filtering, and default_pvid (0: none).
+    """
+
+    __slots__ = ("address", "default_pvid", "flags", "index", "kind", "master", "mtu", "name", "vlan_filtering")
 
     def __init__(self, message: bytes) -> None:
         _family, _type, self.index, self.flags, _change = _IFINFO.unpack_from(message)
@@ -102,6 +107,8 @@ class Link:
         self.address = b""
         self.master = 0
         self.kind = ""
+        self.vlan_filtering = False
+        self.default_pvid = 0
         for kind, data in _attributes(message[_IFINFO.size :]):
             if kind == _IFLA_IFNAME:
                 self.name = os.fsdecode(data.rstrip(b"\0"))
@@ -112,9 +119,17 @@ class Link:
             elif kind == _IFLA_MASTER:
                 self.master = struct.unpack("=I", data)[0]
             elif kind == _IFLA_LINKINFO:
-                for inner, value in _attributes(data):
-                    if inner == _INFO_KIND:
-                        self.kind = value.rstrip(b"\0").decode()
+                info = dict(_attributes(data))
+                self.kind = info.get(_INFO_KIND, b"").rstrip(b"\0").decode()
+                if self.kind == "bridge":
+                    self._read_bridge(info.get(_INFO_DATA, b""))
+
+    def _read_bridge(self, data: bytes) -> None:
+        for kind, value in _attributes(data):
+            if kind == _BR_VLAN_FILTERING:
+                self.vlan_filtering = value != b"\0"
+            elif kind == _BR_VLAN_DEFAULT_PVID:
+                self.default_pvid = struct.unpack("=H", value)[0]
 
     @property
     def up(self) -> bool:
@@ -140,9 +155,7 @@ class Rtnl:
     def __enter__(self) -> Rtnl:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
@@ -285,7 +298,7 @@ class Rtnl:
         """Add or remove a VLAN of a bridge port. Raises OSError."""
         flags = _VLAN_PVID | _VLAN_UNTAGGED if untagged else 0
         spec = _attribute(_BRIDGE_VLAN_INFO, struct.pack("=HH", flags, vlan))
-        body = _IFINFO.pack(_socket.AF_BRIDGE if hasattr(_socket, "AF_BRIDGE") else 7, 0, index, 0, 0)
+        body = _IFINFO.pack(_AF_BRIDGE, 0, index, 0, 0)
         body += _attribute(_IFLA_AF_SPEC, spec)
         self._request(f"setting VLAN {vlan}", _DELLINK if delete else _SETLINK, _F_ACK, body)
 

@@ -85,7 +85,7 @@ def _gateway(net: Net, rtnl: rtnetlink.Rtnl, index: int, family: str, key: str) 
     number = _socket.AF_INET6 if family == "ipv6" else _socket.AF_INET
     if not net["flags"]:
         raise LxcError(f"{shown}: the device is not up", remedy=f"set {key}.flags = up")
-    link_local = gateway.lower().startswith("fe80")
+    link_local = family == "ipv6" and gateway != "dev" and _is_link_local(gateway)
     if not net[f"{family}.address"] and gateway != "dev" and not link_local:
         raise LxcError(f"{shown}: the device has no {family} address", remedy=f"set {key}.{family}.address")
     try:
@@ -100,3 +100,9 @@ def _gateway(net: Net, rtnl: rtnetlink.Rtnl, index: int, family: str, key: str) 
             rtnl.add_route(index, number, gateway=gateway)
     except OSError as error:
         raise LxcError(f"{shown}: {describe(error)}") from error
+
+
+def _is_link_local(address: str) -> bool:
+    """fe80::/10 (RFC 4291)."""
+    first, second = _socket.inet_pton(_socket.AF_INET6, address)[:2]
+    return first == 0xFE and second & 0xC0 == 0x80

@@ -15,11 +15,12 @@ The lists are handled in numeric order; scripts are run by the caller (hooks are
 from __future__ import annotations
 
 import _socket
+import errno
 
 from .. import log
 from ..errors import LxcError, Unsupported, describe
 from ..linux import rtnetlink
-from . import address
+from . import address, l2proxy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,17 +81,36 @@ def create_all(nets: Sequence[Net], pid: int, script: Script, *, reboot: bool) -
         for net in nets:
             net.runtime.pop("made", None)
             module = _loaded[net.type]
-            if reboot and net.is_set("veth.pair") and rtnl.link(net["veth.pair"]) is not None:
-                rtnl.delete_link(net["veth.pair"])
-            module.create(net, rtnl, pid)
+            if reboot and net.is_set("veth.pair"):
+                _remove_of_last_boot(net, rtnl)
+            if net["l2proxy"] and net.type != "none":
+                l2proxy.add(net, rtnl)
+            try:
+                module.create(net, rtnl, pid)
+            except BaseException:
+                l2proxy.remove(net, rtnl)
+                raise
             if net.type == "none":
                 continue
             try:
                 script(net, "up", [net.type, *module.script_arguments(net)])
             except BaseException:
                 module.remove(net, rtnl)
+                l2proxy.remove(net, rtnl)
                 raise
             net.runtime["made"] = True
+
+
+def _remove_of_last_boot(net: Net, rtnl: rtnetlink.Rtnl) -> None:
+    """The pair with a name of its own may outlive the namespace of the boot before for a moment."""
+    try:
+        link = rtnl.link(net["veth.pair"])
+        if link is not None and link.kind == "veth":
+            rtnl.delete_link(link.name)
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            key = f"lxc.net.{net.index}.veth.pair = {net['veth.pair']}"
+            raise LxcError(f"{key}: the device of the last boot cannot be removed: {describe(error)}") from error
 
 
 def teardown_all(nets: Sequence[Net], script: Script) -> None:
@@ -101,6 +121,7 @@ def teardown_all(nets: Sequence[Net], script: Script) -> None:
     with rtnetlink.Rtnl() as rtnl:
         for net in made:
             module = _loaded[net.type]
+            l2proxy.remove(net, rtnl)
             try:
                 script(net, "down", [net.type, *module.script_arguments(net)])
             except (LxcError, OSError) as error:

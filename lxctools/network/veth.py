@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import _socket
 import os
+import time
 
 from .. import log
-from ..errors import LxcError, describe
+from ..errors import LxcError, Unsupported, describe
 from ..linux import rtnetlink
 
 TYPE_CHECKING = False
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _LETTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DEFAULT_MTU = 1500
 _TRIES = 100
+_PATIENCE = 0.5  # seconds for a name that is taken to become free
 
 
 def random_name(prefix: str, rtnl: rtnetlink.Rtnl) -> str:
@@ -31,46 +33,13 @@ def random_name(prefix: str, rtnl: rtnetlink.Rtnl) -> str:
 def create(net: Net, rtnl: rtnetlink.Rtnl, pid: int) -> None:
     """Make the pair, its peer in the network namespace of pid, and set the host's end up. Raises LxcError."""
     key = f"lxc.net.{net.index}"
-    bridge = net["link"] if net["veth.mode"] == "bridge" else ""
-    master = 0
     mtu = _mtu(net, key)
-    if bridge:
-        link = rtnl.link(bridge)
-        if link is None:
-            raise LxcError(
-                f'{key}.link = {bridge}: bridge "{bridge}" does not exist',
-                remedy="run `lxc-net start`, or name an existing bridge",
-            )
-        if not os.path.isdir(f"/sys/class/net/{bridge}/bridge"):
-            raise LxcError(
-                f"{key}.link = {bridge}: the interface is not a bridge of the kernel",
-                remedy="Open vSwitch bridges are not supported yet",
-            )
-        master = link.index
-        mtu = mtu or link.mtu
+    link = rtnl.link(net["link"]) if net["link"] else None
+    bridge = _bridge(net, link, key)
     _check_vlans(net, bridge, key)
-    pair = net["veth.pair"] or random_name("veth", rtnl)
-    peer = random_name("veth", rtnl)
-    try:
-        rtnl.add_veth(
-            pair,
-            peer,
-            peer_pid=pid,
-            mtu=mtu or _DEFAULT_MTU,
-            rx_queues=net["veth.n_rxqueues"] or 0,
-            tx_queues=net["veth.n_txqueues"] or 0,
-            # A first byte of 0xfe is higher than any other: the bridge never takes it for its own address.
-            address=b"\xfe" + os.urandom(5),
-            master=master,
-            up=not _needs_more(net),
-        )
-    except FileExistsError as error:
-        raise LxcError(
-            f"{key}.veth.pair = {pair}: an interface of this name exists already",
-            remedy="another container uses it, or remove it: ip link del " + pair,
-        ) from error
-    except OSError as error:
-        raise LxcError(f"{key}: cannot make a veth pair: {describe(error)}") from error
+    if not mtu and link is not None:
+        mtu = link.mtu
+    pair, peer = _add_pair(net, rtnl, pid, mtu or _DEFAULT_MTU, bridge, key)
     net.runtime["pair"] = pair
     net.runtime["peer"] = peer
     try:
@@ -82,6 +51,58 @@ def create(net: Net, rtnl: rtnetlink.Rtnl, pid: int) -> None:
     except BaseException:
         remove(net, rtnl)
         raise
+
+
+def _add_pair(net: Net, rtnl: rtnetlink.Rtnl, pid: int, mtu: int, bridge: rtnetlink.Link | None, key: str) -> tuple[str, str]:
+    """Make the pair; returns the names of the host's and of the other end."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        pair = net["veth.pair"] or random_name("veth", rtnl)
+        peer = random_name("veth", rtnl)
+        try:
+            rtnl.add_veth(
+                pair,
+                peer,
+                peer_pid=pid,
+                mtu=mtu,
+                rx_queues=net["veth.n_rxqueues"] or 0,
+                tx_queues=net["veth.n_txqueues"] or 0,
+                # A first byte of 0xfe is higher than any other: the bridge never takes it for its own address.
+                address=b"\xfe" + os.urandom(5),
+                master=bridge.index if bridge is not None else 0,
+                up=not _needs_more(net),
+            )
+        except FileExistsError as error:
+            # A container that was killed a moment ago: the kernel removes its network namespace, and the pair, in its own time.
+            if time.monotonic() < deadline:
+                time.sleep(0.02)
+                continue
+            raise LxcError(
+                f"{key}.veth.pair = {pair}: an interface of this name exists already",
+                remedy="another container uses it, or remove it: ip link del " + pair,
+            ) from error
+        except OSError as error:
+            raise LxcError(f"{key}: cannot make a veth pair: {describe(error)}") from error
+        return pair, peer
+
+
+def _bridge(net: Net, link: rtnetlink.Link | None, key: str) -> rtnetlink.Link | None:
+    """The bridge that the host's end becomes a port of, if any. Raises LxcError."""
+    name = net["link"]
+    if not name or net["veth.mode"] != "bridge":
+        return None
+    if link is None:
+        raise LxcError(
+            f'{key}.link = {name}: bridge "{name}" does not exist', remedy="run `lxc-net start`, or name an existing bridge"
+        )
+    if link.kind == "openvswitch":
+        raise Unsupported(f"not supported yet: {key}.link = {name}: an Open vSwitch bridge", remedy="name a bridge of the kernel")
+    if link.kind != "bridge":
+        raise LxcError(
+            f"{key}.link = {name}: this interface is not a bridge",
+            remedy=f"name a bridge, or set {key}.veth.mode = router to route through the host",
+        )
+    return link
 
 
 def _needs_more(net: Net) -> bool:
@@ -103,33 +124,28 @@ def _mtu(net: Net, key: str) -> int:
     return int(text)
 
 
-def _check_vlans(net: Net, bridge: str, key: str) -> None:
+def _check_vlans(net: Net, bridge: rtnetlink.Link | None, key: str) -> None:
     vlan = net["veth.vlan.id"]
     tagged = net["veth.vlan.tagged.id"]
     if vlan is None and not tagged:
         return
-    if not bridge:
+    if bridge is None:
         raise LxcError(f"{key}.veth.vlan.*: VLANs need the bridge mode and a link")
     if vlan in tagged:
         raise LxcError(f"{key}.veth.vlan.id = {vlan} is among the tagged ids")
-    try:
-        with open(f"/sys/class/net/{bridge}/bridge/vlan_filtering", encoding="ascii") as file:
-            filtering = file.read().strip()
-    except OSError as error:
-        raise LxcError(f"{key}.veth.vlan.*: {describe(error)}") from error
-    if filtering != "1":
+    if not bridge.vlan_filtering:
         raise LxcError(
-            f"{key}.veth.vlan.*: the bridge {bridge} does not filter VLANs",
-            remedy=f"ip link set {bridge} type bridge vlan_filtering 1",
+            f"{key}.veth.vlan.*: the bridge {bridge.name} does not filter VLANs",
+            remedy=f"ip link set {bridge.name} type bridge vlan_filtering 1",
         )
 
 
-def _set_up(net: Net, rtnl: rtnetlink.Rtnl, pair: str, bridge: str, key: str) -> None:
+def _set_up(net: Net, rtnl: rtnetlink.Rtnl, pair: str, bridge: rtnetlink.Link | None, key: str) -> None:
     link = rtnl.link(pair)
     if link is None:
         raise LxcError(f"{key}: {pair} has vanished")
-    if bridge:
-        _vlans(net, rtnl, link.index, bridge)
+    if bridge is not None:
+        _vlans(net, rtnl, link.index, bridge.default_pvid)
     rtnl.set_link(link.index, up=True)
     for family, number in (("ipv4", _socket.AF_INET), ("ipv6", _socket.AF_INET6)):
         for destination, prefix in net[f"veth.{family}.route"]:
@@ -138,11 +154,9 @@ def _set_up(net: Net, rtnl: rtnetlink.Rtnl, pair: str, bridge: str, key: str) ->
         _router(net, rtnl, link.index, pair, key)
 
 
-def _vlans(net: Net, rtnl: rtnetlink.Rtnl, index: int, bridge: str) -> None:
+def _vlans(net: Net, rtnl: rtnetlink.Rtnl, index: int, default: int) -> None:
     vlan = net["veth.vlan.id"]
     if vlan is not None:
-        with open(f"/sys/class/net/{bridge}/bridge/default_pvid", encoding="ascii") as file:
-            default = int(file.read())
         if default not in (0, vlan):
             rtnl.bridge_vlan(index, default, delete=True)
         if vlan >= 0:
