@@ -1,30 +1,35 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The busybox template: a system of one program, in a fraction of a second."""
+"""The busybox template: a system of one program, in a fraction of a second.
+
+The host's busybox is copied; one that is not static brings its libraries along, so the container needs nothing of the host.
+"""
 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
+import struct
 
 from .. import process
 from ..errors import LxcError
 from . import contract
 
 _FOLDERS = (
-    "selinux dev dev/pts home root etc etc/init.d etc/udhcpc bin usr usr/bin sbin usr/sbin proc sys mnt tmp run var var/log "
+    "selinux dev dev/pts dev/shm home root etc etc/init.d bin usr usr/bin sbin usr/sbin proc sys mnt tmp run var var/log "
     "lib usr/lib lib64 usr/lib64"
 )
+_SCRIPT = "etc/udhcpc/default.script"
+_FOREVER = 30.0  # seconds for busybox to list its applets
 
 _RCS = """\
 #!/bin/sh
-# The host name is the one that the container was started with.
-hostname >/etc/hostname
 /bin/syslogd
 /bin/mount -a
-if [ -e /sys/class/net/eth0 ] || /bin/ip link show eth0 >/dev/null 2>&1; then
-    # In the background: a bridge without a DHCP server must not delay the start.
-    /bin/udhcpc -b -S -i eth0 -x "hostname:$(hostname)" -s /etc/udhcpc/default.script -p /run/udhcpc.eth0.pid >/dev/null 2>&1 &
+/bin/hostname >/etc/hostname
+/bin/ip link set lo up
+# By DHCP, unless LXC has given the interface an address, and in the background: a bridge without a server must not delay
+# the start. The name that is sent lets the server answer for it in DNS.
+if [ -e /sys/class/net/eth0 ] && ! /bin/ip -4 addr show dev eth0 | /bin/grep -q 'inet '; then
+    /bin/udhcpc -b -S -i eth0 -x "hostname:$(/bin/hostname)" -s /{script} -p /run/udhcpc.eth0.pid >/dev/null 2>&1 &
 fi
 """
 
@@ -39,14 +44,16 @@ _UDHCPC = """\
 # Called by udhcpc with what the server said in variables.
 case "$1" in
 deconfig)
-    ip addr flush dev "$interface"
-    ip link set "$interface" up
+    ip -4 addr flush dev "$interface"
+    ip link set dev "$interface" up
     ;;
 bound | renew)
-    ip addr flush dev "$interface"
-    ip addr add "$ip/${mask:-24}" ${broadcast:+broadcast "$broadcast"} dev "$interface"
+    if ! ip -4 addr show dev "$interface" | grep -q " $ip/"; then
+        ip -4 addr flush dev "$interface"
+    fi
+    ip -4 addr replace "$ip/${mask:-24}" ${broadcast:+broadcast "$broadcast"} dev "$interface"
     for gateway in $router; do
-        ip route replace default via "$gateway" dev "$interface"
+        ip -4 route replace default via "$gateway" dev "$interface"
         break
     done
     {
@@ -56,96 +63,117 @@ bound | renew)
     mv /etc/resolv.conf.new /etc/resolv.conf
     ;;
 esac
+exit 0
 """
 
 
 def run(arguments: list[str]) -> None:
-    """Fill a container with busybox. Raises LxcError."""
-    parser = contract.parser("busybox", "Fill a container with a static busybox.")
-    parser.add_argument("--busybox-path", default="", help="the busybox to install; default: the host's")
+    """Fill a container with busybox. Raises LxcError, OSError."""
+    parser = contract.parser("busybox", "Fill a container with busybox, from this machine.")
+    parser.add_argument("--busybox-path", default="", metavar="FILE", help="the busybox to install; default: the one in PATH")
     options = parser.parse_args(arguments)
-    target = contract.Target(options)
     busybox = options.busybox_path or process.find("busybox") or ""
-    if not busybox or not os.access(busybox, os.X_OK):
-        raise LxcError(f"no busybox to install ({busybox or 'none in PATH'})", remedy="apt-get install busybox-static")
+    if not busybox or not os.path.isfile(busybox) or not os.access(busybox, os.X_OK):
+        raise LxcError(f"there is no busybox to install ({busybox or 'none in PATH'})", remedy="apt-get install busybox-static")
+    target = contract.Target(options)
+    with target.rootfs as root:
+        for folder in _FOLDERS.split():
+            root.folder(folder)
+        root.folder("tmp", 0o1777)
+        root.folder("root", 0o700)
+        root.link("var/run", "/run")
+        script = _install(target, busybox)
+        root.write("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
+        root.write("etc/shadow", "root::19000:0:99999:7:::\n", 0o600)  # the only way to log in is on a tty, by lxc-console
+        root.write("etc/group", "root:x:0:root\n")
+        root.write("etc/fstab", "")
+        root.write("etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {target.name}\n::1 localhost ip6-localhost ip6-loopback\n")
+        root.write("etc/hostname", f"{target.name}\n")
+        root.write("etc/init.d/rcS", _RCS.replace("{script}", script), 0o755)
+        root.write("etc/inittab", _INITTAB)
+        root.write(script, _UDHCPC, 0o755)
+    target.configure(_distribution(target), _container(target))
+
+
+def _install(target: contract.Target, busybox: str) -> str:
+    """Put busybox and a link for each applet in place; the path of udhcpc's script, which is fixed when busybox is built."""
     root = target.rootfs
-    for folder in _FOLDERS.split():
-        os.makedirs(f"{root}/{folder}", 0o755, exist_ok=True)
-    os.chmod(f"{root}/tmp", 0o1777)
-    target.link("var/run", "/run")
-    _install(target, busybox)
-    target.write("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
-    target.write("etc/shadow", "root::19000:0:99999:7:::\n", 0o600)
-    target.write("etc/group", "root:x:0:root\n")
-    target.write("etc/fstab", "")
-    target.write("etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {target.name}\n")
-    target.write("etc/init.d/rcS", _RCS, 0o744)
-    target.write("etc/inittab", _INITTAB)
-    target.write("etc/udhcpc/default.script", _UDHCPC, 0o755)
-    target.configure(_config(target, busybox))
+    root.copy_in(busybox, "bin/busybox", 0o755)
+    interpreter = elf_interpreter(busybox)
+    if interpreter:
+        _copy_libraries(target, busybox, interpreter)
+    # The host's busybox is asked, nothing of the container is run.
+    listed = process.run([busybox, "--list-full"], timeout=_FOREVER)
+    if listed.status:
+        raise LxcError(f"{busybox} --list-full {listed.why()}", remedy="name another one with --busybox-path")
+    applets = listed.text().split()
+    names = [os.path.basename(path) for path in applets]
+    root.links("bin", (name for name in names if name != "busybox"), "busybox")
+    # Scripts begin with #!/usr/bin/env, and know /sbin/ip.
+    for folder in ("sbin", "usr/bin", "usr/sbin"):
+        root.links(folder, (os.path.basename(p) for p in applets if os.path.dirname(p) == folder), "/bin/busybox")
+    root.link("sbin/init", "/bin/busybox")
+    if "udhcpc" not in names:
+        return _SCRIPT
+    words = process.run([busybox, "udhcpc", "--help"], timeout=_FOREVER).text().split()
+    scripts = [word.rstrip(")") for word in words if word.startswith("/") and word.rstrip(")").endswith(".script")]
+    return scripts[0].lstrip("/") if scripts else _SCRIPT
 
 
-def _install(target: contract.Target, busybox: str) -> None:
-    place = f"{target.rootfs}/bin/busybox"
-    shutil.copyfile(busybox, place)
-    os.chmod(place, 0o755)
-    # Asked of the copy on the host: one link for each applet, without running anything of the container.
-    listed = subprocess.run([busybox, "--list"], capture_output=True, check=False)
-    if listed.returncode:
-        raise LxcError(f"{busybox} --list ended with status {listed.returncode}")
-    folder = os.open(f"{target.rootfs}/bin", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        for applet in listed.stdout.decode().split():
-            if applet != "busybox":
-                os.symlink("busybox", applet, dir_fd=folder)
-    finally:
-        os.close(folder)
-    target.link("sbin/init", "/bin/busybox")
+def _copy_libraries(target: contract.Target, busybox: str, interpreter: str) -> None:
+    """The libraries of a dynamic busybox, as the dynamic loader finds them, and the loader itself."""
+    listed = process.run([interpreter, "--list", busybox], timeout=_FOREVER)
+    if listed.status:
+        raise LxcError(f"{busybox} is not static, and {interpreter} --list {listed.why()}", remedy="apt-get install busybox-static")
+    paths = {interpreter}
+    for line in listed.text().splitlines():
+        paths.update(word for word in line.split() if word.startswith("/"))
+    for path in sorted(paths):
+        target.rootfs.copy_in(path, path, 0o755)
 
 
-def _config(target: contract.Target, busybox: str) -> list[str]:
-    lines = [
-        "",
-        contract.fragment("common.conf"),
-        "",
+def elf_interpreter(path: str) -> str:
+    """The loader that an ELF program names (PT_INTERP of elf(5)); "" for a static one. Raises LxcError for no ELF program."""
+    with open(path, "rb") as file:
+        head = file.read(64)
+        if head[:4] != b"\x7fELF" or len(head) < 52:
+            raise LxcError(f"{path} is not a program in ELF format", remedy="name busybox itself, not a script that calls it")
+        order = "<" if head[5] == 1 else ">"
+        wide = head[4] == 2
+        (offset,) = struct.unpack_from(order + ("Q" if wide else "I"), head, 32 if wide else 28)
+        size, count = struct.unpack_from(order + "HH", head, 54 if wide else 42)
+        for number in range(count):
+            file.seek(offset + number * size)
+            entry = file.read(size)
+            if struct.unpack_from(order + "I", entry)[0] == 3:
+                start, length = (
+                    (struct.unpack_from(order + "Q", entry, 8)[0], struct.unpack_from(order + "Q", entry, 32)[0])
+                    if wide
+                    else (struct.unpack_from(order + "I", entry, 4)[0], struct.unpack_from(order + "I", entry, 16)[0])
+                )
+                file.seek(start)
+                return os.fsdecode(file.read(min(length, 4096)).rstrip(b"\0"))
+    return ""
+
+
+def _distribution(target: contract.Target) -> list[str]:
+    lines = [contract.fragment("common.conf")]
+    if target.mapped:
+        lines.append(contract.fragment("userns.conf"))
+    return [*lines, "lxc.tty.dir =", "lxc.tty.max = 5"]
+
+
+def _container(target: contract.Target) -> list[str]:
+    return [
         "# busybox's init halts at SIGUSR1 and reboots at SIGTERM.",
         "lxc.signal.halt = SIGUSR1",
         "lxc.signal.reboot = SIGTERM",
         f"lxc.uts.name = {target.name}",
-        "lxc.tty.dir =",
-        "lxc.tty.max = 5",
-        "lxc.mount.auto = cgroup:mixed proc:mixed sys:mixed",
         "lxc.mount.entry = shm dev/shm tmpfs defaults,create=dir 0 0",
         "lxc.mount.entry = mqueue dev/mqueue mqueue defaults,optional,create=dir 0 0",
     ]
-    if _is_dynamic(busybox):
-        lines.append("# This busybox needs the host's libraries; busybox-static does not.")
-        lines += [
-            f"lxc.mount.entry = /{folder} {folder} none ro,bind 0 0"
-            for folder in ("lib", "usr/lib", "lib64", "usr/lib64")
-            if os.path.isdir(f"/{folder}")
-        ]
-    if target.mapped:
-        lines.append(contract.fragment("userns.conf"))
-    return lines
-
-
-def _is_dynamic(path: str) -> bool:
-    """Whether an ELF program names an interpreter (a program header of type PT_INTERP)."""
-    with open(path, "rb") as file:
-        head = file.read(4096)
-    if head[:4] != b"\x7fELF" or head[4] != 2:
-        return True
-    offset = int.from_bytes(head[32:40], "little")
-    size = int.from_bytes(head[54:56], "little")
-    count = int.from_bytes(head[56:58], "little")
-    return any(
-        int.from_bytes(head[offset + n * size : offset + n * size + 4], "little") == 3 for n in range(count)
-    )
 
 
 def main() -> None:
     """The template's program."""
     contract.main(run, "lxc-busybox")
-
-

@@ -1,25 +1,41 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What our templates share: the arguments of the contract, the container's configuration, ownership."""
+"""What our templates share: the arguments that lxc-create passes, the container's configuration, errors as one line."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import subprocess
+import select
 import sys
 
-from .. import files, paths
+from .. import files, paths, process
+from ..config import grammar
 from ..config.conf import Config
 from ..errors import LxcError, describe
+from ..progress import Progress
+from .rootfs import Rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import NoReturn
+
+_WITH_ADDRESS = ("veth", "macvlan", "vlan")  # network types whose hardware address is ours to choose
+_VENDOR = "00:16:3e"
+_SIGNAL_BASE = 128
+_BEAT = 200  # milliseconds
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """A wrong option is an error as any other: one line and status 1."""
+        raise LxcError(message, remedy=f"{self.prog} -h lists the options")
 
 
 def parser(name: str, description: str) -> argparse.ArgumentParser:
     """A parser with the options that lxc-create passes."""
-    result = argparse.ArgumentParser(prog=f"lxc-{name}", description=description, allow_abbrev=True)
+    result = _Parser(prog=f"lxc-{name}", description=description, usage="lxc-create -t %(prog)s -- [OPTIONS]")
+    result.usage = f"lxc-create -n NAME -t {name} -- [OPTIONS]"
     contract = result.add_argument_group("given by lxc-create")
     contract.add_argument("-n", "--name", required=True, help="the container's name")
     contract.add_argument("-p", "--path", required=True, help="the container's folder")
@@ -29,19 +45,29 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
     return result
 
 
-def main(run: Callable[[list[str]], None], prog: str) -> None:
+def main(run: Callable[[list[str]], None], prog: str) -> NoReturn:
     """Run a template: an error is one line and status 1."""
     try:
         run(sys.argv[1:])
-    except (LxcError, OSError) as error:
-        sys.stderr.write(f"{prog}: {error if isinstance(error, LxcError) else describe(error)}\n")
+    except LxcError as error:
+        _say(f"{prog}: {error}")
+        sys.exit(1)
+    except OSError as error:
+        _say(f"{prog}: {describe(error)}")
         sys.exit(1)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(_SIGNAL_BASE + 2)
+    sys.exit(0)
+
+
+def _say(text: str) -> None:
+    os.write(2, f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
 class Target:
-    """The container that is filled: its folder, configuration file and root file system."""
+    """The container that is filled: its folder, its configuration so far, its root file system."""
+
+    __slots__ = ("conf", "config", "folder", "mapped", "mapped_gid", "mapped_uid", "name", "rootfs")
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.name: str = options.name
@@ -49,90 +75,156 @@ class Target:
         self.config = f"{self.folder}/config"
         self.mapped_uid: int = options.mapped_uid
         self.mapped_gid: int = options.mapped_gid
-        conf = Config.read(self.config) if os.path.exists(self.config) else Config()
-        self.conf = conf
-        self.rootfs: str = options.rootfs or conf["lxc.rootfs.path"] or f"{self.folder}/rootfs"
-        os.makedirs(self.rootfs, 0o755, exist_ok=True)
-        if os.path.realpath(self.rootfs) == "/":
-            raise LxcError("refusing to fill the host's own root")
+        # Whether this runs in a user namespace, for a container with id maps.
+        self.mapped = self.mapped_uid >= 0
+        self.conf = Config.read(self.config) if os.path.exists(self.config) else Config()
+        self.rootfs = Rootfs(options.rootfs or self.conf["lxc.rootfs.path"] or f"{self.folder}/rootfs")
 
-    @property
-    def mapped(self) -> bool:
-        """Whether this runs in a user namespace for a container with id maps."""
-        return self.mapped_uid >= 0
+    def configure(self, distribution: Sequence[str], container: Sequence[str]) -> None:
+        """Write the container's configuration: what the distribution wants, then what stood there, then lines of ours.
 
-    def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """Write a file of the root file system, folders included."""
-        place = f"{self.rootfs}/{path}"
-        os.makedirs(os.path.dirname(place), 0o755, exist_ok=True)
-        if os.path.islink(place):
-            os.unlink(place)
-        with open(place, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(place, mode)
-
-    def link(self, path: str, target: str) -> None:
-        """A symbolic link in the root file system, in the place of what is there."""
-        place = f"{self.rootfs}/{path}"
-        os.makedirs(os.path.dirname(place), 0o755, exist_ok=True)
-        if os.path.lexists(place):
-            os.unlink(place)
-        os.symlink(target, place)
-
-    def configure(self, lines: list[str]) -> None:
-        """Append lines to the container's configuration, and give it back to the caller."""
-        with open(self.config, "rb") as file:
-            text = file.read()
-        if text and not text.endswith(b"\n"):
-            text += b"\n"
-        text += "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
-        files.write_atomic(self.config, text, 0o640)
+        The order lets the user's own settings win over the included ones; the network comes last, each interface with a
+        hardware address that stays the same, so that a DHCP server gives it the same address each time. Raises OSError.
+        """
+        before = ""
+        if os.path.exists(self.config):
+            with open(self.config, "rb") as file:
+                before = file.read().decode("utf-8", "surrogateescape")
+        head, own, network = _sections(before)
+        kept = [line for line in distribution if line not in own]
+        network += self._hardware_addresses()
+        text = "".join(f"{line}\n" for line in head)
+        for title, lines in (
+            ("Distribution configuration", kept),
+            ("Container specific configuration", [*own, *container]),
+            ("Network configuration", network),
+        ):
+            if lines:
+                text += ("\n" if text else "") + f"# {title}\n" + "".join(f"{line}\n" for line in lines)
+        files.write_atomic(self.config, text.encode("utf-8", "surrogateescape"), 0o640)
         if self.mapped:
             os.chown(self.config, self.mapped_uid, self.mapped_gid)
+
+    def _hardware_addresses(self) -> list[str]:
+        return [
+            f"lxc.net.{net.index}.hwaddr = {_VENDOR}:{os.urandom(3).hex(':')}"
+            for net in self.conf.nets
+            if net.type in _WITH_ADDRESS and not net["hwaddr"]
+        ]
+
+
+def _sections(text: str) -> tuple[list[str], list[str], list[str]]:
+    """A configuration as lines: comments at its top, settings, settings of the network. A comment stays above its line."""
+    head: list[str] = []
+    own: list[str] = []
+    network: list[str] = []
+    waiting: list[str] = []
+    for line in text.splitlines():
+        try:
+            found = grammar.parse_line(line)
+        except ValueError:
+            found = ("", "")  # lxc-create has read it: cannot be
+        if found is None:
+            if line.strip():
+                waiting.append(line)
+            elif waiting and not own and not network:
+                head += waiting  # a paragraph of its own
+                waiting = []
+            continue
+        part = network if found[0].startswith("lxc.net") else own
+        part += [*waiting, line]
+        waiting = []
+    return head, own + waiting, network
 
 
 def fragment(name: str) -> str:
     """The line that includes one of our configuration fragments.
 
-    They name each other by their installed folder; a checkout uses copies that name its own.
+    They name each other by their installed folder; a checkout uses copies that name its own. Raises OSError.
     """
-    folder = paths.CONFIG
-    if paths.IN_CHECKOUT:
-        folder = _render_fragments()
-    return f"lxc.include = {folder}/{name}"
+    return f"lxc.include = {fragments_folder()}/{name}"
+
+
+def fragments_folder() -> str:
+    """Where our configuration fragments are. Raises OSError."""
+    return _render_fragments() if paths.IN_CHECKOUT else paths.CONFIG
 
 
 def _render_fragments() -> str:
     checkout = os.path.dirname(paths.CONFIG)
     folder = f"{checkout}/build/config"
+    owner = os.stat(checkout)
     for source, _folders, names in os.walk(paths.CONFIG):
         for name in names:
-            if not name.endswith((".conf", ".seccomp")):
-                continue
-            path = f"{source}/{name}"
-            place = f"{folder}{path[len(paths.CONFIG) :]}"
-            if os.path.exists(place) and os.stat(place).st_mtime >= os.stat(path).st_mtime:
-                continue
-            with open(path, encoding="utf-8") as file:
-                text = file.read()
-            text = text.replace("/usr/share/lxc/config/", f"{folder}/").replace("/usr/share/lxc/hooks/", f"{paths.HOOKS}/")
-            os.makedirs(os.path.dirname(place), 0o755, exist_ok=True)
-            files.write_atomic(place, text.encode(), 0o644)
+            if name.endswith((".conf", ".seccomp")):
+                path = f"{source}/{name}"
+                _render(path, folder + path[len(paths.CONFIG) :], folder, owner)
     return folder
 
 
-def host_architecture() -> str:
-    """Debian's name of this machine's architecture."""
-    machine = os.uname().machine
-    known = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "ppc64le": "ppc64el", "i686": "i386"}
-    return known.get(machine, machine)
+def _render(path: str, place: str, folder: str, owner: os.stat_result) -> None:
+    if os.path.exists(place) and os.stat(place).st_mtime >= os.stat(path).st_mtime:
+        return
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    text = text.replace("/usr/share/lxc/config/", f"{folder}/").replace("/usr/share/lxc/hooks/", f"{paths.HOOKS}/")
+    os.makedirs(os.path.dirname(place), 0o755, exist_ok=True)
+    temporary = f"{place}.{os.urandom(6).hex()}"  # not the process id: templates run in pid namespaces
+    with open(temporary, "x", encoding="utf-8") as file:
+        file.write(text)
+    for made in (temporary, os.path.dirname(place), folder, os.path.dirname(folder)):
+        if os.stat(made).st_uid != owner.st_uid:
+            os.chown(made, owner.st_uid, owner.st_gid)  # made by a container's root, in its user namespace
+    os.rename(temporary, place)
 
 
-def run(*argv: str, env: dict[str, str] | None = None, stdout: int | None = None) -> None:
-    """Run a program with our streams. Raises LxcError when it is missing or fails."""
-    try:
-        done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, stdout=stdout, check=False)
-    except FileNotFoundError:
-        raise LxcError(f"{argv[0]} is not installed", remedy=f"apt-get install {os.path.basename(argv[0])}") from None
-    if done.returncode:
-        raise LxcError(f"{' '.join(argv)} ended with status {done.returncode}")
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "armv8l": "armhf",
+    "armv7l": "armhf",
+    "ppc64le": "ppc64el",
+    "i386": "i386",
+    "i486": "i386",
+    "i586": "i386",
+    "i686": "i386",
+}
+
+
+def debian_architecture(machine: str) -> str:
+    """Debian's name of an architecture that the kernel names machine (uname -m)."""
+    return _ARCHITECTURES.get(machine, machine)
+
+
+def run(
+    *argv: str, env: Mapping[str, str] | None = None, stdin: int | None = -1, stdout: int | None = None, remedy: str = ""
+) -> None:
+    """Run a program with our standard output and error (None) or another descriptor. Raises LxcError unless it exits with 0."""
+    pid = process.spawn(argv, env=env, stdin=stdin, stdout=stdout)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status:
+        how = f"exited with status {status}" if status > 0 else f"was terminated by signal {-status}"
+        raise LxcError(f"{' '.join(argv[:4])}{' ...' if len(argv) > 4 else ''} {how}", remedy=remedy)
+
+
+def unpack(archive: str, folder: str, excludes: Sequence[str], *, stdin: int | None = -1) -> None:
+    """Unpack an archive of any compression that tar knows, ids as numbers, file capabilities included. Raises LxcError.
+
+    archive: a path, or "-" for the descriptor stdin. excludes: patterns from the archive's top, as ./dev/*.
+    """
+    argv = ["tar", "-x", "-p", "--numeric-owner", "--xattrs", "--xattrs-include=security.capability", "--xattrs-include=user.*"]
+    argv += ["--anchored", *(f"--exclude={pattern}" for pattern in excludes), "-f", archive, "-C", folder]
+    with Progress(f"unpacking into {folder}") as beat:
+        pid = process.spawn(argv, stdin=stdin)
+        pidfd = os.pidfd_open(pid)
+        try:
+            poller = select.poll()
+            poller.register(pidfd, select.POLLIN)
+            while not poller.poll(_BEAT):
+                beat(0)
+        finally:
+            os.close(pidfd)
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status:
+        shown = "the kept archive" if archive == "-" else archive
+        raise LxcError(f"tar could not unpack {shown} into {folder}: status {status}", remedy="its own message tells why")

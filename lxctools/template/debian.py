@@ -1,307 +1,348 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The debian template: a minimal Debian with systemd, made by mmdebstrap or debootstrap and kept as one archive a release.
+"""The debian template: a minimal Debian that boots with systemd.
 
-The archive is written beside its place and renamed, so it is there whole or not at all; a lock keeps two creations from
-making it twice. Signatures are checked by apt.
+mmdebstrap, or else debootstrap, makes one archive for each choice of release, architecture, components and packages, which is
+kept (cache.py) and unpacked into each container. apt checks the signatures. What differs between containers is written after
+unpacking: name, network, the sources of packages; and what must not be the same in two of them (machine id, ssh host keys)
+is made inside at the first boot.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
+import hashlib
 import os
-import shutil
-import subprocess
-import tempfile
+import shlex
 
-from .. import paths, process
-from ..errors import LxcError
-from ..progress import Progress
-from . import contract
+from .. import process
+from ..errors import LxcError, describe
+from ..linux import prctl
+from . import apt, contract
+from .cache import Cache, base_folder
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_PACKAGES = (
-    "systemd-sysv dbus udev ifupdown isc-dhcp-client iproute2 iputils-ping netbase ca-certificates "
-    "libpam-systemd locales"
-).split()
-_DEFAULT_MIRROR = "http://deb.debian.org/debian"
-_CODENAMES = {"stable": "bookworm", "oldstable": "bullseye", "testing": "trixie", "unstable": "sid"}
-# Units that want hardware or rights that a container does not have.
+_PACKAGES = "systemd-sysv dbus libpam-systemd iproute2 iputils-ping netbase ca-certificates procps"
+_NO_RESOLVED = ("buster", "bullseye", "oldoldstable")  # systemd-resolved is in the package systemd there
+_SERVER = "openssh-server"
+_ENABLED = "systemd-networkd.service systemd-resolved.service"
+_LAST_WITH_V1 = 12  # the last Debian whose systemd starts with the legacy cgroup hierarchy
+_RECIPE = "1"  # to be counted up when archives that were made before must not be used any more
+_TTYS = 4
+# File systems of the kernel that a user namespace may not mount, and a privileged container should not.
 _MASKED = (
-    "systemd-udevd.service systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-udev-trigger.service "
-    "systemd-modules-load.service systemd-hwdb-update.service sys-kernel-config.mount sys-kernel-debug.mount "
-    "sys-kernel-tracing.mount dev-hugepages.mount proc-sys-fs-binfmt_misc.automount proc-sys-fs-binfmt_misc.mount "
-    "systemd-timesyncd.service systemd-journald-audit.socket e2scrub_reap.service e2scrub_all.timer"
-).split()
+    "sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount dev-hugepages.mount "
+    "proc-sys-fs-binfmt_misc.automount proc-sys-fs-binfmt_misc.mount"
+)
+# Debian's name of an architecture -> the kernel's, which lxc.arch has.
+_MACHINES = {
+    "amd64": "x86_64",
+    "i386": "i686",
+    "arm64": "aarch64",
+    "armhf": "armv7l",
+    "armel": "arm",
+    "ppc64el": "ppc64le",
+    "s390x": "s390x",
+    "riscv64": "riscv64",
+}
+
+_NETWORK = """\
+[Match]
+Name=eth*
+
+[Network]
+DHCP=yes
+# An address that LXC has given (lxc.net.0.ipv4.address) stays.
+KeepConfiguration=static
+
+[DHCPv4]
+# The same lease each time, and after a reinstallation.
+ClientIdentifier=mac
+UseDomains=yes
+UseHostname=no
+"""
+
+# Other containers are asked for by their bare names, which the bridge's DNS server knows.
+_RESOLVED = """\
+[Resolve]
+ResolveUnicastSingleLabel=yes
+LLMNR=no
+MulticastDNS=no
+"""
+
+# systemd makes these units for pts/N where LXC names the ttys in $container_ttys; C LXC does not name them to init.
+_GETTY = """\
+[Unit]
+ConditionPathExists=
+ConditionPathExists=/dev/tty%I
+
+[Service]
+TTYPath=/dev/tty%I
+ExecStart=
+ExecStart=-/sbin/agetty --noclear --keep-baud tty%I 115200,57600,38400,9600 vt220
+"""
+
+_SSH_KEYS = """\
+[Unit]
+Description=Host keys of this container
+Before=ssh.service ssh.socket
+ConditionPathExists=!/etc/ssh/ssh_host_ed25519_key
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/ssh-keygen -A
+
+[Install]
+WantedBy=multi-user.target
+"""
 
 
 def run(arguments: list[str]) -> None:
-    """Fill a container with Debian. Raises LxcError."""
+    """Fill a container with Debian. Raises LxcError, OSError."""
     options = _options(arguments)
     target = contract.Target(options)
-    cache = os.environ.get("LXC_CACHE_PATH") or (
-        paths.CACHE if os.geteuid() == 0 and not target.mapped else paths.home() + "/.cache/lxc"
-    )
-    folder = f"{cache}/debian"
-    os.makedirs(folder, 0o755, exist_ok=True)
-    archive = f"{folder}/rootfs-{options.release}-{options.arch}.tar"
-    with _locked(f"{folder}/lock"):
-        if options.flush_cache or options.clean:
-            _say(f"removing {archive}")
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(archive)
-            if options.clean:
-                return
-        if not os.path.exists(archive):
-            _say(f"making Debian {options.release} for {options.arch} (kept in {archive})")
-            _bootstrap(options, archive)
-        else:
-            os.utime(archive)
-    with Progress("unpacking") as beat:
-        beat()
-        contract.run(
-            "tar", "-x", "-p", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--exclude=./dev/*", "-f", archive,
-            "-C", target.rootfs,
-        )  # fmt: skip
-    _set_up(target, options)
-    target.configure(_config(target, options))
+    if target.mapped:
+        # /bin/mount belongs to the host's root, which has another number here: its set-user-id bit would take privileges away.
+        prctl.set_no_new_privs()
+    key = _key(options)
+    owner = (target.mapped_uid, target.mapped_gid) if target.mapped else (-1, -1)
+    with Cache(f"{base_folder()}/debian", _say, owner) as cache:
+        if options.clean:
+            cache.clear()
+            raise LxcError(f"the archives in {cache.folder} are removed, as --clean asks, and no container is made")
+        if options.flush_cache:
+            cache.remove(key)
+        archive = cache.open(key)
+        if archive < 0:
+            _say(f"Making Debian {options.release} for {options.arch}, kept in {cache.folder} for the next container")
+            cache.make(key, lambda folder, path: _bootstrap(options, folder, path))
+            archive = cache.open(key)
+    try:
+        contract.unpack("-", target.rootfs.path, ["./dev/*"], stdin=archive)
+    finally:
+        os.close(archive)
+    with target.rootfs:
+        version = _set_up(target, options)
+        target.configure(_distribution(target, version), _container(target, options))
+    if not options.auth_key:
+        _say(f"root has no password: lxc-attach -n {target.name} -- passwd sets one")
+
+
+def _say(text: str) -> None:
+    os.write(1, f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = contract.parser("debian", "Fill a container with a minimal Debian that boots with systemd.")
-    parser.add_argument("-r", "--release", default="stable", help="codename or suite; default: stable")
-    parser.add_argument("-a", "--arch", default=contract.host_architecture(), help="architecture; default: the host's")
-    parser.add_argument("-m", "--mirror", default=os.environ.get("MIRROR", ""),
-                        help="mirror; default: the host's sources for that release, else Debian's own")
-    parser.add_argument("--security-mirror", default=os.environ.get("SECURITY_MIRROR", ""), help="security mirror")
-    parser.add_argument("--keyring", default=os.environ.get("KEYRING", ""), help="keyring for the signatures")
-    parser.add_argument("--packages", default="", help="further packages, separated by commas")
-    parser.add_argument("--enable-non-free", action="store_true", help="contrib, non-free and non-free-firmware too")
-    parser.add_argument("-S", "--auth-key", default="", help="public key (*.pub) for root's authorized_keys")
-    parser.add_argument("-F", "--flush-cache", action="store_true", help="make the kept archive anew")
-    parser.add_argument("-c", "--clean", action="store_true", help="only remove the kept archive")
-    options = parser.parse_args(arguments)
-    options.release = _CODENAMES.get(options.release, options.release)
-    if options.auth_key and not options.auth_key.endswith(".pub"):
-        raise LxcError(f"--auth-key {options.auth_key}: not the name of a public key", remedy="name a file *.pub")
-    if not options.release.replace("-", "").isalnum():
-        raise LxcError(f'"{options.release}" is not the name of a release', remedy="-r bookworm, for example")
+    add = parser.add_argument
+    add("-r", "--release", default="stable", metavar="SUITE", help="such as bookworm; default: stable")
+    add("-a", "--arch", default="", help="architecture, by Debian's or the kernel's name; default: this machine's")
+    add("-m", "--mirror", default=os.environ.get("MIRROR", ""), metavar="URL",
+        help="default: the one that this machine has its Debian from, else " + apt.MIRROR)
+    add("--security-mirror", default=os.environ.get("SECURITY_MIRROR", ""), metavar="URL",
+        help="default: as for --mirror, else " + apt.SECURITY_MIRROR)
+    add("--keyring", default=os.environ.get("KEYRING", ""), metavar="FILE", help=f"keys of the mirrors; default: {apt.KEYRING}")
+    add("--packages", default="", metavar="A,B", help="further packages; kept with the archive")
+    add("--enable-non-free", action="store_true", help="contrib and non-free too")
+    add("-S", "--auth-key", default="", metavar="FILE.pub", help="a public key that may log in as root; installs the ssh server")
+    add("-I", "--interpreter-path", default="", metavar="FILE", help=argparse.SUPPRESS)
+    add("-F", "--flush-cache", action="store_true", help="do not use a kept archive, make it anew")
+    add("-c", "--clean", action="store_true", help="remove all kept archives, and make no container")
+    options = parser.parse_args(arguments)  # fmt: skip
+    if options.interpreter_path:
+        raise LxcError("-I is not needed", remedy="apt-get install qemu-user-static: it registers the interpreter with the F flag")
+    options.arch = contract.debian_architecture(options.arch or os.uname().machine)
+    for name, value in (("--release", options.release), ("--arch", options.arch)):
+        if not value or not value.replace("-", "").replace(".", "").isalnum() or not value.isascii() or value[0] in "-.":
+            raise LxcError(f'{name} "{value}" is not a name', remedy="-r bookworm -a amd64, for example")
+    options.packages = sorted({name for name in options.packages.replace(" ", ",").split(",") if name})
+    if options.auth_key:
+        if not options.auth_key.endswith(".pub") or not os.path.isfile(options.auth_key):
+            raise LxcError(f"--auth-key {options.auth_key}: there is no such public key", remedy="name a file FILE.pub")
+        options.packages = sorted({*options.packages, _SERVER})
+    options.components = apt.components(options.release, non_free=options.enable_non_free)
+    options.sources = apt.choose(
+        options.release,
+        options.components,
+        apt.host_sources(),
+        mirror=options.mirror,
+        security_mirror=options.security_mirror,
+        keyring=options.keyring,
+    )
     return options
 
 
-def _say(text: str) -> None:
-    print(text, flush=True)
+def _key(options: argparse.Namespace) -> str:
+    """The archive's name: release and architecture, and a digest of whatever else makes a difference."""
+    recipe = " ".join((_RECIPE, *_wanted(options), *options.components, _ENABLED))
+    return f"rootfs-{options.release}-{options.arch}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
 
 
-@contextlib.contextmanager
-def _locked(path: str) -> Iterator[None]:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _say("waiting for another creation that uses the same archive")
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
+# -- making the archive -------------------------------------------------------------------------------------------------
 
 
-def _components(options: argparse.Namespace) -> str:
-    return "main contrib non-free non-free-firmware" if options.enable_non_free else "main"
+def _bootstrap(options: argparse.Namespace, folder: str, archive: str) -> None:
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "TMPDIR": folder}
+    environment.pop("LANGUAGE", None)
+    if process.find("mmdebstrap"):
+        _mmdebstrap(options, archive, environment)
+    elif process.find("debootstrap"):
+        _debootstrap(options, f"{folder}/rootfs", archive, environment)
+    else:
+        raise LxcError("neither mmdebstrap nor debootstrap is installed", remedy="apt-get install mmdebstrap")
 
 
-def host_sources(release: str, folder: str = "/etc/apt") -> list[str]:
-    """The host's apt sources of this release's suites, as lines `deb URI SUITE COMPONENTS`; [] when it has none."""
-    lines: list[str] = []
-    names = [f"{folder}/sources.list"]
-    with contextlib.suppress(FileNotFoundError):
-        names += [f"{folder}/sources.list.d/{name}" for name in sorted(os.listdir(f"{folder}/sources.list.d"))]
-    for name in names:
-        try:
-            with open(name, encoding="utf-8", errors="replace") as file:
-                text = file.read()
-        except OSError:
-            continue
-        if name.endswith(".sources"):
-            lines += _deb822(text)
-        elif name.endswith(".list"):
-            for line in text.splitlines():
-                words = [word for word in line.split("#")[0].split() if not (word.startswith("[") or word.endswith("]"))]
-                if len(words) >= 4 and words[0] == "deb":
-                    lines.append(" ".join(words))
-    suites = (release, f"{release}-security", f"{release}-updates", f"{release}/updates")
-    return [line for line in lines if line.split()[2] in suites]
+def _wanted(options: argparse.Namespace) -> list[str]:
+    resolved = [] if options.release in _NO_RESOLVED else ["systemd-resolved"]
+    return [*_PACKAGES.split(), *resolved, *options.packages]
 
 
-def _deb822(text: str) -> list[str]:
-    """One-line sources of a deb822 file (sources.list(5))."""
-    lines = []
-    plain = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
-    for stanza in plain.split("\n\n"):
-        fields: dict[str, str] = {}
-        last = ""
-        for line in stanza.splitlines():
-            if line[:1] in (" ", "\t") and last:
-                fields[last] += " " + line.strip()
-            elif ":" in line:
-                last, _, value = line.partition(":")
-                last = last.strip().lower()
-                fields[last] = value.strip()
-        if "deb" in fields.get("types", "").split() and fields.get("enabled", "yes") != "no":
-            for uri in fields.get("uris", "").split():
-                for suite in fields.get("suites", "").split():
-                    lines.append(f"deb {uri} {suite} {fields.get('components', 'main')}")
-    return lines
+def _remedy(options: argparse.Namespace) -> str:
+    names = ", ".join(sorted({source.uri for source in options.sources}))
+    return f"its own messages tell why; {options.release} is asked of {names}"
 
 
-def _sources(options: argparse.Namespace) -> list[str]:
-    """The sources to build from, which are also those of the container."""
-    components = _components(options)
-    if not options.mirror:
-        found = host_sources(options.release)
-        if found:
-            return [" ".join([*line.split()[:3], components]) for line in found]
-    mirror = options.mirror or _DEFAULT_MIRROR
-    lines = [f"deb {mirror} {options.release} {components}"]
-    if options.security_mirror:
-        lines.append(f"deb {options.security_mirror} {options.release}-security {components}")
-    return lines
+def _mmdebstrap(options: argparse.Namespace, archive: str, environment: dict[str, str]) -> None:
+    proxies = process.run(["apt-config", "dump"], env=environment).text().splitlines()
+    contract.run(
+        "mmdebstrap", "--variant=minbase", "--mode=root", "--format=tar", f"--architectures={options.arch}",
+        f"--include={','.join(_wanted(options))}", "--skip=output/dev",
+        *(f"--aptopt={line}" for line in proxies if line.startswith("Acquire::") and "::proxy" in line.lower()),
+        # Of this machine's network, not of the container's.
+        '--customize-hook=rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap',
+        f'--customize-hook=chroot "$1" systemctl enable --quiet {_ENABLED}',
+        options.release, archive, *(source.line() for source in options.sources),
+        env=environment, remedy=_remedy(options),
+    )  # fmt: skip
 
 
-def _bootstrap(options: argparse.Namespace, archive: str) -> None:
-    partial = f"{archive}.{os.getpid()}.new"
-    packages = list(_PACKAGES)
-    try:
-        if process.find("mmdebstrap"):
-            _mmdebstrap(options, packages, partial)
-        elif process.find("debootstrap"):
-            _debootstrap(options, packages, partial)
-        else:
-            raise LxcError(
-                "neither mmdebstrap nor debootstrap is installed", remedy="apt-get install mmdebstrap"
-            )
-        os.rename(partial, archive)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(partial)
+def _debootstrap(options: argparse.Namespace, root: str, archive: str, environment: dict[str, str]) -> None:
+    main = options.sources[0]
+    if not main.keyring:
+        raise LxcError(f"there is no keyring to check {main.uri} with", remedy="apt-get install debian-archive-keyring")
+    # The packages come in a second step: debootstrap itself knows the main suite only, without its security updates.
+    contract.run(
+        "debootstrap", "--variant=minbase", f"--arch={options.arch}", f"--keyring={main.keyring}",
+        f"--components={','.join(main.components)}", options.release, root, main.uri, env=environment, remedy=_remedy(options),
+    )  # fmt: skip
+    environment = {**environment, "DEBIAN_FRONTEND": "noninteractive", "TMPDIR": "/tmp", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    with open(f"{root}/etc/apt/sources.list", "w", encoding="utf-8") as file:
+        file.write("".join(f"{source.line(_inside_keyring(source))}\n" for source in options.sources))
+    with open(f"{root}/usr/sbin/policy-rc.d", "x", encoding="utf-8") as file:
+        file.write("#!/bin/sh\nexit 101\n")  # no service is started on this machine
+    os.chmod(f"{root}/usr/sbin/policy-rc.d", 0o755)
+    apt_get = ("chroot", root, "apt-get", "-q", "-y", "-o", "APT::Install-Recommends=false")
+    contract.run(*apt_get, "update", env=environment)
+    contract.run(*apt_get, "dist-upgrade", env=environment)
+    contract.run(*apt_get, "install", *_wanted(options), env=environment, remedy=_remedy(options))
+    contract.run(*apt_get, "clean", env=environment)
+    os.unlink(f"{root}/usr/sbin/policy-rc.d")
+    contract.run("chroot", root, "systemctl", "enable", "--quiet", *_ENABLED.split(), env=environment)
+    excludes = "./dev/* ./var/lib/apt/lists/* ./var/cache/apt/*.bin ./var/log/*.log ./var/log/apt/* ./etc/resolv.conf".split()
+    contract.run(
+        "tar", "-c", "--numeric-owner", "--xattrs", "--anchored", *(f"--exclude={name}" for name in excludes), "-f", archive,
+        "-C", root, ".",
+    )  # fmt: skip
 
 
-def _mmdebstrap(options: argparse.Namespace, packages: list[str], archive: str) -> None:
-    argv = [
-        "mmdebstrap", "--variant=minbase", f"--architectures={options.arch}", f"--include={','.join(packages)}",
-        "--format=tar", "--skip=output/dev",
-    ]  # fmt: skip
-    if options.keyring:
-        argv.append(f"--keyring={options.keyring}")
-    proxies = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False).stdout
-    argv += [f"--aptopt={line}" for line in proxies.splitlines() if line.lower().startswith("acquire::http") and "proxy" in line.lower()]
-    contract.run(*argv, options.release, archive, *_sources(options))
+def _inside_keyring(source: apt.Source) -> str:
+    """The keyring that a source names inside the container: Debian's own package has brought it, another one is not there."""
+    return source.keyring if source.keyring == apt.KEYRING else ""
 
 
-def _debootstrap(options: argparse.Namespace, packages: list[str], archive: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="rootfs.", dir=os.path.dirname(archive)) as folder:
-        argv = ["debootstrap", "--variant=minbase", f"--arch={options.arch}", f"--include={','.join(packages)}"]
-        argv.append(f"--components={_components(options).replace(' ', ',')}")
-        if options.keyring:
-            argv.append(f"--keyring={options.keyring}")
-        mirror = _sources(options)[0].split()[1]
-        contract.run(*argv, options.release, folder, mirror)
-        contract.run("tar", "-c", "--numeric-owner", "--xattrs", "--exclude=./dev/*", "-f", archive, "-C", folder, ".")
+# -- filling the container ----------------------------------------------------------------------------------------------
 
 
-def _set_up(target: contract.Target, options: argparse.Namespace) -> None:
+def _set_up(target: contract.Target, options: argparse.Namespace) -> int:
+    """What this container has for itself; returns the number of the Debian release, 0 for one that has none yet."""
     root = target.rootfs
-    target.write("etc/hostname", f"{target.name}\n")
-    target.write("etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {target.name}\n::1 localhost ip6-localhost ip6-loopback\n")
-    target.write(
-        "etc/network/interfaces",
-        "auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet dhcp\n    hostname " + target.name + "\n",
-    )
-    target.write("etc/apt/sources.list", "".join(f"{line}\n" for line in _sources(options)))
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(f"{root}/etc/apt/sources.list.d/0000sources.list")
-    # Written by systemd at the first boot and kept; the archive must not give one to every container.
-    target.write("etc/machine-id", "")
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(f"{root}/var/lib/dbus/machine-id")
-    if os.path.exists(f"{root}/etc/resolv.conf"):
-        os.unlink(f"{root}/etc/resolv.conf")  # apt's of the making; DHCP writes it
-    for unit in _MASKED:
-        target.link(f"etc/systemd/system/{unit}", "/dev/null")
-    target.link("etc/systemd/system/default.target", "/lib/systemd/system/multi-user.target")
-    # A getty on the console; the four ttys have theirs on demand.
-    target.link(
-        "etc/systemd/system/getty.target.wants/console-getty.service", "/lib/systemd/system/console-getty.service"
-    )
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(f"{root}/etc/systemd/system/getty.target.wants/getty@tty1.service")
-    for number in range(1, 5):
-        target.link(
-            f"etc/systemd/system/getty.target.wants/container-getty@{number}.service",
-            "/lib/systemd/system/container-getty@.service",
-        )
-    # container-getty@N is made for pts/N; LXC's ttys are /dev/ttyN.
-    target.write(
-        "etc/systemd/system/container-getty@.service.d/lxc.conf",
-        "[Unit]\nConditionPathExists=\nConditionPathExists=/dev/tty%I\n\n[Service]\nTTYPath=/dev/tty%I\nExecStart=\n"
-        "ExecStart=-/sbin/agetty --noclear --keep-baud tty%I 115200,38400,9600 vt220\n",
-    )
-    target.write("etc/locale.gen", "")
-    target.write("etc/default/locale", "LANG=C.UTF-8\n")
-    if os.path.exists("/etc/timezone"):
-        shutil.copyfile("/etc/timezone", f"{root}/etc/timezone")
-    if options.auth_key:
-        _authorize(target, options.auth_key)
-    if options.packages:
-        names = [name for name in options.packages.split(",") if name]
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-        resolv = f"{root}/etc/resolv.conf"
-        shutil.copyfile("/etc/resolv.conf", resolv)
-        try:
-            contract.run("chroot", root, "apt-get", "-q", "update", env=environment)
-            contract.run("chroot", root, "apt-get", "-q", "-y", "--no-install-recommends", "install", *names, env=environment)
-        finally:
-            os.unlink(resolv)
-    for key in ("rsa", "ecdsa", "ed25519"):
-        path = f"{root}/etc/ssh/ssh_host_{key}_key"
-        if os.path.exists(path):  # of the archive or the packages: every container gets its own
-            for name in (path, path + ".pub"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(name)
-            contract.run("ssh-keygen", "-q", "-t", key, "-N", "", "-f", path)
+    facts = dict(shlex.split(line)[0].split("=", 1) for line in (root.read("etc/os-release") or "").splitlines() if "=" in line)
+    name = target.name
+    root.write("etc/hostname", f"{name}\n")
+    root.write("etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost ip6-localhost ip6-loopback\n")
+    root.write("etc/apt/sources.list", _sources(options, facts.get("VERSION_CODENAME", "")))
+    root.remove("etc/apt/sources.list.d/0000sources.list")
+    root.write("etc/default/locale", "LANG=C.UTF-8\n")
+    _set_timezone(target)
+    root.write("etc/machine-id", "")
+    root.remove("var/lib/dbus/machine-id")
+    root.write("etc/systemd/network/lxc-eth.network", _NETWORK)
+    root.write("etc/systemd/resolved.conf.d/lxc.conf", _RESOLVED)
+    root.link("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")
+    root.write("etc/systemd/system/container-getty@.service.d/lxc.conf", _GETTY)
+    wants = "etc/systemd/system/getty.target.wants"
+    for number in range(1, _TTYS + 1):
+        root.link(f"{wants}/container-getty@{number}.service", "/lib/systemd/system/container-getty@.service")
+    root.remove(f"{wants}/getty@tty1.service")
+    for unit in _MASKED.split():
+        root.link(f"etc/systemd/system/{unit}", "/dev/null")
+    if root.exists("usr/sbin/sshd"):
+        _set_up_ssh(target, options)
+    number_text = facts.get("VERSION_ID", "")
+    return int(number_text) if number_text.isdecimal() else 0
 
 
-def _authorize(target: contract.Target, path: str) -> None:
+def _sources(options: argparse.Namespace, codename: str) -> str:
+    """sources.list. A container of "stable" stays with the release it was made from."""
+    lines = []
+    for source in options.sources:
+        suite = source.suite
+        if codename and options.release not in apt.ROLLING:
+            suite = codename + suite.removeprefix(options.release)
+        lines.append(apt.Source(source.uri, suite, source.components).line(_inside_keyring(source)) + "\n")
+    return "".join(lines)
+
+
+def _set_timezone(target: contract.Target) -> None:
+    """That of this machine, where the container has its rules."""
     try:
-        with open(path, encoding="utf-8") as file:
-            key = file.read()
-    except OSError as error:
-        raise LxcError(f"--auth-key {path}: {error.strerror}") from error
-    os.makedirs(f"{target.rootfs}/root/.ssh", 0o700, exist_ok=True)
-    target.write("root/.ssh/authorized_keys", key, 0o600)
+        zone = os.readlink("/etc/localtime").partition("/zoneinfo/")[2]
+    except OSError:
+        return
+    if zone and target.rootfs.exists(f"usr/share/zoneinfo/{zone}"):
+        target.rootfs.link("etc/localtime", f"/usr/share/zoneinfo/{zone}")
+        target.rootfs.write("etc/timezone", f"{zone}\n")
 
 
-def _config(target: contract.Target, options: argparse.Namespace) -> list[str]:
-    arch = "linux32" if options.arch in ("i386", "armhf", "armel") and contract.host_architecture() != options.arch else ""
-    lines = ["", contract.fragment("debian.common.conf")]
+def _set_up_ssh(target: contract.Target, options: argparse.Namespace) -> None:
+    """Host keys of its own, made at the first boot; the user's key."""
+    root = target.rootfs
+    for kind in ("rsa", "ecdsa", "ed25519", "dsa"):
+        for suffix in ("", ".pub"):
+            root.remove(f"etc/ssh/ssh_host_{kind}_key{suffix}")
+    root.write("etc/systemd/system/lxc-ssh-keys.service", _SSH_KEYS)
+    root.link("etc/systemd/system/multi-user.target.wants/lxc-ssh-keys.service", "/etc/systemd/system/lxc-ssh-keys.service")
+    if options.auth_key:
+        try:
+            with open(options.auth_key, encoding="utf-8") as file:
+                key = file.read()
+        except OSError as error:
+            raise LxcError(f"cannot read --auth-key: {describe(error)}") from error
+        root.folder("root/.ssh", 0o700)
+        root.write("root/.ssh/authorized_keys", key, 0o600)
+
+
+# -- configuration ------------------------------------------------------------------------------------------------------
+
+
+def _distribution(target: contract.Target, version: int) -> list[str]:
+    lines = [contract.fragment("debian.common.conf")]
+    if not 0 < version <= _LAST_WITH_V1:
+        lines += [
+            "# Its systemd knows the unified cgroup hierarchy only, which every host has, if only beside the legacy one.",
+            "lxc.mount.auto =",
+            "lxc.mount.auto = proc:mixed sys:mixed",
+            "lxc.mount.entry = cgroup2 sys/fs/cgroup cgroup2 rw,nosuid,nodev,noexec,relatime 0 0",
+        ]
     if target.mapped:
-        lines.append(contract.fragment("debian.userns.conf"))
-    lines += [
-        "",
-        f"lxc.uts.name = {target.name}",
-        f"lxc.arch = {arch or ('amd64' if options.arch == 'amd64' else os.uname().machine)}",
-        "lxc.tty.max = 4",
-        "lxc.pty.max = 1024",
-    ]
-    for net in target.conf.nets:
-        if net.type == "veth" and not net["hwaddr"]:
-            lines.append(f"lxc.net.{net.index}.hwaddr = 00:16:3e:{os.urandom(3).hex(':')}")
-    return lines
+        lines += [
+            contract.fragment("debian.userns.conf"),
+            "# With a writable /sys systemd-networkd would wait for udev, which has no devices to manage here.",
+            "lxc.mount.auto = sys:mixed",
+        ]
+    return [*lines, f"lxc.tty.max = {_TTYS}", "lxc.pty.max = 1024"]
+
+
+def _container(target: contract.Target, options: argparse.Namespace) -> list[str]:
+    return [f"lxc.uts.name = {target.name}", f"lxc.arch = {_MACHINES.get(options.arch, options.arch)}"]
 
 
 def main() -> None:
