@@ -361,11 +361,13 @@ def _bound_by(name: str, lxcpath: str) -> tuple[int, int, int] | None:
     return found
 
 
-def add_state_client(name: str, lxcpath: str, wanted: dict[int, int], *, timeout: float = PATIENCE) -> _socket.socket | int | None:
+def add_state_client(
+    name: str, lxcpath: str, wanted: dict[int, int], *, timeout: float | None = PATIENCE
+) -> _socket.socket | int | None:
     """Ask to be told of states: {state: 1, or 2 for "not even now, and across a reboot"}.
 
-    Returns the state when it is reached already, else the connection on which one message will come; None
-    without a monitor.
+    Returns the state when it is reached already, else the connection on which one message will come; None without a
+    monitor. timeout None waits as long as the monitor starts: it answers when the container runs.
     """
     request = commands.STATE_SET.pack(*(wanted.get(number, 0) for number in range(8)))
     reply = ask(name, lxcpath, commands.ADD_STATE_CLIENT, payload=request, timeout=timeout, keep=True)

@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -257,6 +258,61 @@ def test_addresses_of_105_and_106_bytes(tmp_path_factory: pytest.TempPathFactory
                 assert client.whose(commands.address(NAME.encode(), os.fsencode(lxcpath))) == here
         finally:
             host.forget(lxcpath)
+
+
+def test_a_container_that_starts_answers_later(lxcpath: Path) -> None:
+    hook = lxcpath / "hook"
+    hook.write_text(f"#!/bin/sh\ntouch {lxcpath}/begun\nsleep 1\n")
+    hook.chmod(0o755)
+    host.make_container(lxcpath, NAME, f"lxc.hook.pre-start = {hook}\n")
+    here = (NAME, str(lxcpath))
+    words = [host.THEIRS / "lxc-start", "-P", lxcpath, "-n", NAME]
+    starting = subprocess.Popen(list(map(str, words)), stdin=subprocess.DEVNULL)
+    try:
+        assert host.wait_until((lxcpath / "begun").exists)
+        with pytest.raises(TimedOut):
+            client.state(*here, timeout=0.2)
+        assert client.active(str(lxcpath)) == [NAME]
+        assert client.add_state_client(*here, {states.RUNNING: 1}, timeout=None) == states.RUNNING
+        assert starting.wait(10) == 0
+    finally:
+        c("stop", "-P", lxcpath, "-n", NAME, "-k")
+        host.remove_empty_cgroups(NAME)
+        forget_lock(lxcpath)
+
+
+def test_pure_unified_hierarchy(lxcpath: Path) -> None:
+    """In a mount namespace of its own, where nothing but cgroup2 is mounted."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from tests.oracle.test_protocol import on_unified as f; f(sys.argv[2])"
+    mounts = "umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup"
+    script = f'{mounts} && exec "$@"'
+    words = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
+    try:
+        done = host.run(*words, sys.executable, "-c", code, host.CHECKOUT, lxcpath)
+        assert done.stdout == b"done\n", done
+    finally:
+        host.remove_empty_cgroups(NAME)
+
+
+def on_unified(place: str) -> None:
+    with c_container(Path(place)) as here:
+        folder = f"/sys/fs/cgroup/lxc.payload.{NAME}"
+        assert client.cgroup(*here, "freezer") == f"lxc.payload.{NAME}"  # without a leading slash here
+        assert client.cgroup(*here, "freezer", limit=True) == f"lxc.payload.{NAME}"
+        assert path_of(client.cgroup2_fd(*here)) == folder
+        assert path_of(client.cgroup2_fd(*here, limit=True)) == folder
+        assert path_of(client.cgroup_fd(*here, "freezer", limit=True)) == folder
+        context = client.cgroup_ctx(*here)
+        assert context is not None
+        assert (context[0], context[1] & 2) == (2, 2)
+        assert [path_of(fd) for fd in context[2]] == [folder]
+        assert client.monitor_freeze(*here, frozen=True, limit=-1) is True
+        assert Path(folder, "cgroup.events").read_text().splitlines()[1] == "frozen 1"
+        assert client.state(*here) == states.RUNNING
+        assert client.monitor_freeze(*here, frozen=False, limit=-1) is True
+        if context[1] & 1:
+            assert client.add_device_rule(*here, "c", 1, 3, "rwm", allow=True)
+        print("done")
 
 
 # What our server answers, as tests/unit/protocol/test_server.py has it; C's replies are the same but for the third field of those

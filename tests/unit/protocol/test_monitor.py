@@ -342,7 +342,7 @@ def test_one_that_ends_just_now_does_not_make_the_next_deaf(lxcpath: str, monkey
     os.close(make_fifo(lxcpath))
     path = str(fifo_of(lxcpath))
     real = monitord._same_file
-    removed = []
+    removed: list[bool] = []
 
     def removing(place: str, fd: int) -> bool:
         if not removed:
@@ -389,7 +389,7 @@ def test_the_first_subscriber_starts_it_and_the_second_finds_it(lxcpath: str) ->
     first = monitor.subscribe(lxcpath)
     try:
         raw = first._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        pid = struct.unpack("iII", raw)[0]  # type: ignore[arg-type]
+        pid = struct.unpack("iII", raw)[0]
         second = monitor.subscribe(lxcpath)
         time.sleep(0.05)
         monitor.publish_state(lxcpath, "w1", 2)
