@@ -108,11 +108,11 @@ def remove_empty_cgroups(name: str) -> None:
     """Remove what a monitor of this container left in the cgroup hierarchies and nobody lives in."""
     for pattern in (f"lxc.monitor.{name}*", f"lxc.payload.{name}*"):
         for path in [*Path("/sys/fs/cgroup").glob(pattern), *Path("/sys/fs/cgroup").glob(f"*/{pattern}")]:
-            for folder in [*sorted(path.rglob("*/"), reverse=True), path]:
-                try:
+            try:
+                for folder in [*sorted(path.rglob("*/"), reverse=True), path]:
                     folder.rmdir()
-                except OSError:
-                    pass  # in use
+            except OSError:
+                pass  # in use, or just going
 
 
 class Host:

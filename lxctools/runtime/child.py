@@ -24,7 +24,10 @@ from .sync import DEVICES, ERROR, EXEC, GO, IDMAP, MOUNT, READY, Channel, PeerGo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from ..config.conf import Config
+    from ..mounts.resolve import Root
     from .instance import Instance
 
 DEFAULT_INIT = "/sbin/init"
@@ -224,12 +227,12 @@ def _check_folders(conf: Config) -> None:
         raise LxcError(f'the root file system "{path}" does not exist', remedy="check lxc.rootfs.path")
 
 
-def _backend(conf: Config) -> rootfs.Backend | None:
+def _backend(conf: Config) -> ModuleType | None:
     """What mounts the root, or None for a folder."""
     path = conf["lxc.rootfs.path"]
     if not path or storage_backend.type_of(conf) == "dir":
         return None
-    return storage_backend.for_config(conf)  # type: ignore[return-value]
+    return storage_backend.for_config(conf)
 
 
 def _ask(channel: Channel, early: list[object]) -> ops.Ask:
@@ -292,7 +295,7 @@ class _Console:
         self.made_here = made_here
 
 
-def _console(run: Instance, root: rootfs.Root, devpts: int) -> _Console | None:
+def _console(run: Instance, root: Root, devpts: int) -> _Console | None:
     conf = run.conf
     if run.console is None:
         return None

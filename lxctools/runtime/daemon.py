@@ -55,7 +55,7 @@ class Report:
         if sock is None:
             return
         try:
-            sock.send(marshal.dumps(payload), _socket.MSG_NOSIGNAL)
+            sock.send(marshal.dumps(payload), _socket.MSG_NOSIGNAL)  # type: ignore[arg-type]
         except OSError:
             pass  # the command is gone; the container does not depend on it
         sock.close()

@@ -75,7 +75,8 @@ class Channel:
         if fds:
             control.append((_socket.SOL_SOCKET, _socket.SCM_RIGHTS, _struct.pack(f"{len(fds)}i", *fds)))
         try:
-            self._sock.sendmsg([marshal.dumps((kind, payload))], control, _socket.MSG_NOSIGNAL)
+            data = marshal.dumps((kind, payload))  # type: ignore[arg-type]
+            self._sock.sendmsg([data], control, _socket.MSG_NOSIGNAL)
         except (BrokenPipeError, ConnectionResetError):
             raise PeerGone from None
 

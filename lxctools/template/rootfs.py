@@ -119,7 +119,7 @@ class Rootfs:
                 if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
                     raise
                 # Two kinds of file system: the kernel does not copy between them by itself.
-                while os.sendfile(copy.fileno(), original.fileno(), None, _CHUNK):  # type: ignore[arg-type]
+                while os.sendfile(copy.fileno(), original.fileno(), None, _CHUNK):
                     pass
 
     def _create(self, path: str, mode: int) -> int:
