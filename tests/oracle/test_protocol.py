@@ -247,14 +247,16 @@ def test_what_c_tells_in_a_reboot_is_what_our_server_tells(lxcpath: Path, wanted
         assert host.wait_until(lambda: client.init_pid(*here) not in (None, pid))
 
 
-def test_addresses_of_105_and_106_bytes(tmp_path_factory: pytest.TempPathFactory) -> None:
-    base = Path("/var/tmp") / ("lxct-" + "x" * (105 - len("/command") - len("/var/tmp/lxct-") - len("/" + NAME)))
+def test_addresses_of_105_and_106_bytes() -> None:
+    base = Path("/var/tmp") / f"lxct-{os.getpid()}-".ljust(105 - len(f"/{NAME}/command") - len("/var/tmp/"), "x")
     for lxcpath in (base, base.with_name(base.name + "x")):
         lxcpath.mkdir()
         try:
             with c_container(lxcpath) as here:
                 assert client.state(*here) == states.RUNNING
                 assert client.active(str(lxcpath)) == [NAME]
+                length = len(commands.address(NAME.encode(), os.fsencode(lxcpath)))
+                assert length == (106 if lxcpath == base else len("@lxc/0123456789abcdef/command"))
                 assert client.whose(commands.address(NAME.encode(), os.fsencode(lxcpath))) == here
         finally:
             host.forget(lxcpath)
@@ -391,7 +393,7 @@ def test_info_ls_wait_and_start(lxcpath: Path) -> None:
 
 
 def test_ls_finds_a_hashed_address() -> None:
-    lxcpath = Path("/var/tmp") / ("lxct-" + "y" * 100)
+    lxcpath = Path("/var/tmp") / f"lxct-{os.getpid()}-".ljust(105, "y")
     lxcpath.mkdir()
     try:
         with our_monitor(lxcpath):

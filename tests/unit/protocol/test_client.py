@@ -635,10 +635,10 @@ def test_active_by_the_table(tmp_path: Path) -> None:
 
 
 def test_active_with_a_hashed_address_and_another_that_is_silent() -> None:
-    long = "/nowhere/" + "x" * 100
-    liar = ("other", "/nowhere/" + "y" * 100)
+    long = f"{new_place()[1]}/{'x' * 100}"
+    liar = ("other", f"{new_place()[1]}/{'y' * 100}")
     silent = socket.socket(socket.AF_UNIX)
-    silent.bind(b"\0lxc/00000000000000ff/command")
+    silent.bind(commands.address(b"silent", f"{long}/z".encode()))
     silent.listen(1)
 
     def lie(container: Container) -> None:

@@ -94,12 +94,10 @@ def test_transcript(asked: bytes, answered: str | None) -> None:
 
 
 def test_name_and_place_of_a_hashed_address() -> None:
-    name, lxcpath = "c" * 12, "/srv/" + "x" * 80
-    with serving(place=(name, lxcpath)) as served, socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(5)
-        sock.connect(b"\0lxc/3234795031590b35/command")
-        sock.sendall(request(9))
-        assert everything(sock)[16:] == lxcpath.encode() + b"\0"
+    name, lxcpath = "c" * 12, f"{new_place()[1]}/{'x' * 100}"
+    with serving(place=(name, lxcpath)) as served:
+        assert len(address(served)) == 1 + len("lxc/3234795031590b35/command")
+        assert exchange(served, request(9))[16:] == lxcpath.encode() + b"\0"
         assert exchange(served, request(8))[16:] == name.encode() + b"\0"
 
 
