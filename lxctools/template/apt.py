@@ -13,7 +13,8 @@ SECURITY_MIRROR = "http://deb.debian.org/debian-security"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 # Suites of Debian by every name, so that a host's source can be told from other vendors' and from Ubuntu's.
 _STABLE = ("jessie", "stretch", "buster", "bullseye", "bookworm", "trixie", "forky", "duke")
-_NAMES = (*_STABLE, "sid", "stable", "oldstable", "oldoldstable", "testing", "unstable")
+ALIASES = ("stable", "oldstable", "oldoldstable")  # of releases; those of ROLLING stay what they are
+_NAMES = (*_STABLE, *ALIASES, "sid", "testing", "unstable")
 ROLLING = ("sid", "unstable", "testing")
 _OLD_SECURITY = ("jessie", "stretch", "buster")  # their security suite is CODENAME/updates
 _NO_FIRMWARE = ("jessie", "stretch", "buster", "bullseye", "oldoldstable")  # non-free-firmware came with bookworm

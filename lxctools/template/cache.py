@@ -16,6 +16,7 @@ import time
 
 from .. import files, paths
 from ..errors import LxcError, describe
+from ..linux import mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Cache:
         """Remove what was being made when its maker was killed: nobody else is here, for we have the lock."""
         for name in os.listdir(self.folder):
             if name.startswith(_MAKING):
-                files.remove_tree(f"{self.folder}/{name}")
+                self._discard(f"{self.folder}/{name}")
 
     def _path(self, key: str) -> str:
         return f"{self.folder}/{key}{_SUFFIX}"
@@ -126,7 +127,13 @@ class Cache:
             os.chown(archive, *self._owner)
             os.rename(archive, self._path(key))
         finally:
-            files.remove_tree(folder)
+            self._discard(folder)
+
+    def _discard(self, folder: str) -> None:
+        """Remove what was being made, with the mounts in it of a program that was killed."""
+        for point in reversed(files.mounts_in(os.path.realpath(folder))):
+            mount.umount2(point, mount.MNT_DETACH)
+        files.remove_tree(folder)
 
     def remove(self, key: str) -> None:
         """Remove an archive; nothing to do when it is not there."""

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import _signal
 import argparse
 import os
 import select
 import sys
+import time
 
 from .. import files, paths, process
 from ..config import grammar
@@ -18,12 +20,14 @@ from .rootfs import Rootfs
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from types import FrameType
     from typing import NoReturn
 
 _WITH_ADDRESS = ("veth", "macvlan", "vlan")  # network types whose hardware address is ours to choose
 _VENDOR = "00:16:3e"
 _SIGNAL_BASE = 128
 _BEAT = 200  # milliseconds
+_PATIENCE = 2.0  # seconds for killed programs to be gone
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,7 +50,9 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
 
 
 def main(run: Callable[[list[str]], None], prog: str) -> NoReturn:
-    """Run a template: an error is one line and status 1."""
+    """Run a template: an error is one line and status 1; a signal that ends it lets it clean up first."""
+    for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
+        _signal.signal(number, _interrupt)
     try:
         run(sys.argv[1:])
     except LxcError as error:
@@ -55,9 +61,21 @@ def main(run: Callable[[list[str]], None], prog: str) -> NoReturn:
     except OSError as error:
         _say(f"{prog}: {describe(error)}")
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(_SIGNAL_BASE + 2)
+    except _Interrupted as error:
+        sys.exit(_SIGNAL_BASE + error.number)
     sys.exit(0)
+
+
+class _Interrupted(BaseException):
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    for other in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
+        _signal.signal(other, _signal.SIG_IGN)  # a second one must not interrupt the cleaning up
+    raise _Interrupted(number)
 
 
 def _say(text: str) -> None:
@@ -200,11 +218,57 @@ def run(
     *argv: str, env: Mapping[str, str] | None = None, stdin: int | None = -1, stdout: int | None = None, remedy: str = ""
 ) -> None:
     """Run a program with our standard output and error (None) or another descriptor. Raises LxcError unless it exits with 0."""
-    pid = process.spawn(argv, env=env, stdin=stdin, stdout=stdout)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    status = _wait(process.spawn(argv, env=env, stdin=stdin, stdout=stdout, setsid=True))
     if status:
         how = f"exited with status {status}" if status > 0 else f"was terminated by signal {-status}"
         raise LxcError(f"{' '.join(argv[:4])}{' ...' if len(argv) > 4 else ''} {how}", remedy=remedy)
+
+
+def _wait(pid: int, beat: Callable[[], object] | None = None) -> int:
+    """Wait for the end of a child, the leader of a session; its exit status, or minus the signal.
+
+    When we are interrupted, the child and what it started are killed first: what they made is removed by who called.
+    """
+    pidfd = os.pidfd_open(pid)
+    try:
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        while not poller.poll(_BEAT if beat else None):
+            if beat:
+                beat()
+    except BaseException:
+        _kill_group(pid)
+        raise
+    finally:
+        os.close(pidfd)
+        status = os.waitpid(pid, 0)[1]
+    return os.waitstatus_to_exitcode(status)
+
+
+def _kill_group(pid: int) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    os.killpg(pid, _signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(pid, _signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        if _only_zombie(pid):
+            return
+        time.sleep(0.01)
+
+
+def _only_zombie(group: int) -> bool:
+    """Whether the leader, which we have not waited for yet, is all that is left of a process group."""
+    for name in os.listdir("/proc"):
+        if name.isdecimal() and int(name) != group:
+            try:
+                if os.getpgid(int(name)) == group:
+                    return False
+            except ProcessLookupError:
+                continue
+    return True
 
 
 def unpack(archive: str, folder: str, excludes: Sequence[str], *, stdin: int | None = -1) -> None:
@@ -215,16 +279,7 @@ def unpack(archive: str, folder: str, excludes: Sequence[str], *, stdin: int | N
     argv = ["tar", "-x", "-p", "--numeric-owner", "--xattrs", "--xattrs-include=security.capability", "--xattrs-include=user.*"]
     argv += ["--anchored", *(f"--exclude={pattern}" for pattern in excludes), "-f", archive, "-C", folder]
     with Progress(f"unpacking into {folder}") as beat:
-        pid = process.spawn(argv, stdin=stdin)
-        pidfd = os.pidfd_open(pid)
-        try:
-            poller = select.poll()
-            poller.register(pidfd, select.POLLIN)
-            while not poller.poll(_BEAT):
-                beat(0)
-        finally:
-            os.close(pidfd)
-            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        status = _wait(process.spawn(argv, stdin=stdin, setsid=True), lambda: beat(0))
     if status:
         shown = "the kept archive" if archive == "-" else archive
         raise LxcError(f"tar could not unpack {shown} into {folder}: status {status}", remedy="its own message tells why")

@@ -23,6 +23,7 @@ from .cache import Cache, base_folder
 _PACKAGES = "systemd-sysv dbus libpam-systemd iproute2 iputils-ping netbase ca-certificates procps"
 _NO_RESOLVED = ("buster", "bullseye", "oldoldstable")  # systemd-resolved is in the package systemd there
 _SERVER = "openssh-server"
+_APT_HELPER = "/usr/lib/apt/apt-helper"
 _ENABLED = "systemd-networkd.service systemd-resolved.service"
 _LAST_WITH_V1 = 12  # the last Debian whose systemd starts with the legacy cgroup hierarchy
 _RECIPE = "1"  # to be counted up when archives that were made before must not be used any more
@@ -159,15 +160,19 @@ def _options(arguments: list[str]) -> argparse.Namespace:
             raise LxcError(f"--auth-key {options.auth_key}: there is no such public key", remedy="name a file FILE.pub")
         options.packages = sorted({*options.packages, _SERVER})
     options.components = apt.components(options.release, non_free=options.enable_non_free)
-    options.sources = apt.choose(
-        options.release,
+    options.sources = _sources_of(options, options.release)
+    return options
+
+
+def _sources_of(options: argparse.Namespace, release: str) -> list[apt.Source]:
+    return apt.choose(
+        release,
         options.components,
         apt.host_sources(),
         mirror=options.mirror,
         security_mirror=options.security_mirror,
         keyring=options.keyring,
     )
-    return options
 
 
 def _key(options: argparse.Namespace) -> str:
@@ -182,12 +187,31 @@ def _key(options: argparse.Namespace) -> str:
 def _bootstrap(options: argparse.Namespace, folder: str, archive: str) -> None:
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "TMPDIR": folder}
     environment.pop("LANGUAGE", None)
+    if options.release in apt.ALIASES:
+        codename = _codename(options, f"{folder}/InRelease")
+        if codename:
+            _say(f"{options.release} is {codename}")
+            options = argparse.Namespace(**vars(options))
+            options.release, options.sources = codename, _sources_of(options, codename)
     if process.find("mmdebstrap"):
         _mmdebstrap(options, archive, environment)
     elif process.find("debootstrap"):
         _debootstrap(options, f"{folder}/rootfs", archive, environment)
     else:
         raise LxcError("neither mmdebstrap nor debootstrap is installed", remedy="apt-get install mmdebstrap")
+
+
+def _codename(options: argparse.Namespace, path: str) -> str:
+    """The codename that an alias such as stable stands for at its mirror; "" when it cannot be learnt.
+
+    Only a name is taken from the file: apt checks the signature of what that name leads to.
+    """
+    url = f"{options.sources[0].uri}/dists/{options.release}/InRelease"
+    if not os.path.exists(_APT_HELPER) or process.run([_APT_HELPER, "download-file", url, path]).status:
+        return ""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        found = [line.partition(":")[2].strip() for line in file if line.startswith("Codename:")]
+    return found[0] if found and found[0].isalnum() and found[0].isascii() else ""
 
 
 def _wanted(options: argparse.Namespace) -> list[str]:
@@ -258,7 +282,7 @@ def _set_up(target: contract.Target, options: argparse.Namespace) -> int:
     name = target.name
     root.write("etc/hostname", f"{name}\n")
     root.write("etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost ip6-localhost ip6-loopback\n")
-    root.write("etc/apt/sources.list", _sources(options, facts.get("VERSION_CODENAME", "")))
+    root.write("etc/apt/sources.list", _sources(target, options, facts.get("VERSION_CODENAME", "")))
     root.remove("etc/apt/sources.list.d/0000sources.list")
     root.write("etc/default/locale", "LANG=C.UTF-8\n")
     _set_timezone(target)
@@ -280,14 +304,16 @@ def _set_up(target: contract.Target, options: argparse.Namespace) -> int:
     return int(number_text) if number_text.isdecimal() else 0
 
 
-def _sources(options: argparse.Namespace, codename: str) -> str:
+def _sources(target: contract.Target, options: argparse.Namespace, codename: str) -> str:
     """sources.list. A container of "stable" stays with the release it was made from."""
     lines = []
     for source in options.sources:
         suite = source.suite
         if codename and options.release not in apt.ROLLING:
             suite = codename + suite.removeprefix(options.release)
-        lines.append(apt.Source(source.uri, suite, source.components).line(_inside_keyring(source)) + "\n")
+        keyring = _inside_keyring(source)
+        keyring = keyring if target.rootfs.exists(keyring) else ""
+        lines.append(apt.Source(source.uri, suite, source.components).line(keyring) + "\n")
     return "".join(lines)
 
 

@@ -96,9 +96,11 @@ class Rootfs:
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Write a file, in the place of what is there, folders included; a link is replaced, not followed."""
-        fd = self._create(path, mode)
-        with open(fd, "wb") as file:
-            file.write(text.encode("utf-8", "surrogateescape"))
+        try:
+            with open(self._create(path, mode), "wb") as file:
+                file.write(text.encode("utf-8", "surrogateescape"))
+        except OSError as error:
+            raise self._named(error, path) from None
 
     def rewrite(self, path: str, text: str) -> None:
         """Give a regular file that is there other text; its owner and mode stay."""
@@ -110,17 +112,15 @@ class Rootfs:
 
     def copy_in(self, source: str, path: str, mode: int) -> None:
         """A copy of a file of the host; shares its blocks where the file system can."""
-        fd = self._create(path, mode)
-        with open(source, "rb") as original, open(fd, "wb") as copy:
-            try:
-                while os.copy_file_range(original.fileno(), copy.fileno(), _CHUNK):
-                    pass
-            except OSError as error:
-                if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-                    raise
-                # Two kinds of file system: the kernel does not copy between them by itself.
-                while os.sendfile(copy.fileno(), original.fileno(), None, _CHUNK):
-                    pass
+        try:
+            with open(source, "rb") as original, open(self._create(path, mode), "wb") as copy:
+                _copy(original.fileno(), copy.fileno())
+        except OSError as error:
+            raise self._named(error, path) from None
+
+    def _named(self, error: OSError, path: str) -> OSError:
+        """The error with the whole path: a full disk is told by a call that knows a descriptor only."""
+        return OSError(error.errno, error.strerror, f"{self.path}/{path}")
 
     def _create(self, path: str, mode: int) -> int:
         parent, name = self._parent(path)
@@ -171,3 +171,15 @@ class Rootfs:
             pass
         finally:
             os.close(parent)
+
+
+def _copy(source: int, target: int) -> None:
+    try:
+        while os.copy_file_range(source, target, _CHUNK):
+            pass
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        # Two kinds of file system: the kernel does not copy between them by itself.
+        while os.sendfile(target, source, None, _CHUNK):
+            pass

@@ -32,6 +32,7 @@ _NEW = sched.CLONE_NEWNS | sched.CLONE_NEWPID
 _GO = b"+"
 _CHUNK = 65536
 _TAIL = 4096  # bytes of output kept for the error message
+_GRACE = 5000  # milliseconds for an interrupted template to remove what it made elsewhere, such as a half-made archive
 
 
 def find_template(name: str) -> str:
@@ -99,15 +100,27 @@ def run_template(
     except OSError as error:
         raise LxcError(f"cannot run the template {path}: {describe(error)}") from error
     finally:
-        if pid > 0:
-            os.kill(pid, _signal.SIGKILL)  # the pid namespace goes with its init
-            os.waitpid(pid, 0)
         _close(theirs)
+        if pid > 0:
+            _end(pid, mine)
         _close(mine)
     code = os.waitstatus_to_exitcode(int(status)) if status else -int(_signal.SIGKILL)
     if code != 0:
         ended = process.Result(program.argv, code, tail).why()
         raise LxcError(f"Failed to create container from template: {path} {ended}")
+
+
+def _end(pid: int, mine: list[int]) -> None:
+    """End a template that is under way: asked first, then killed, and the pid namespace with its init."""
+    os.close(mine.pop(0))  # one that does not run yet ends by this
+    os.kill(pid, _signal.SIGTERM)
+    pidfd = os.pidfd_open(pid)
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    poller.poll(_GRACE)
+    os.close(pidfd)
+    os.kill(pid, _signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 def _close(fds: list[int]) -> None:
@@ -160,6 +173,7 @@ def _be_init(program: _Program, go: int, tell: int, sink: int) -> NoReturn:
             os._exit(1)  # lxc-create died
         for number in (_signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGHUP):
             _signal.signal(number, _signal.SIG_IGN)
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGTERM,))
         if program.maps:
             os.setgroups([])
             os.setresgid(0, 0, 0)
@@ -172,6 +186,8 @@ def _be_init(program: _Program, go: int, tell: int, sink: int) -> NoReturn:
         child = os.fork()
         if child == 0:
             _exec(program)
+        _signal.signal(_signal.SIGTERM, lambda _number, _frame: os.kill(child, _signal.SIGTERM))
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGTERM,))
         while True:
             pid, status = os.waitpid(-1, 0)
             if pid == child:
