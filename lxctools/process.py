@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ALL_SIGNALS = tuple(n for n in range(1, 65) if n not in (9, 19, 32, 33))
 _CHUNK = 65536
+_MOST_SHOWN = 400  # bytes of it that an error message quotes
 _MOST_KEPT = 1 << 20  # output kept in memory; the rest is drained and dropped
 
 
@@ -39,9 +40,13 @@ class Result:
 
     def why(self) -> str:
         """The last line printed, and the exit status or signal, as one phrase."""
-        lines = [line for line in self.text().splitlines() if line.strip()]
+        end = self.output[-_MOST_SHOWN:].decode("utf-8", "backslashreplace")
+        lines = [line for line in end.splitlines() if line.strip()]
         ended = f"exited with status {self.status}" if self.status >= 0 else f"terminated by signal {-self.status}"
-        return f"{ended}: {lines[-1].strip()}" if lines else ended
+        if not lines:
+            return ended
+        last = "".join(letter if letter.isprintable() else " " for letter in lines[-1])
+        return f"{ended}: {last.strip()}"
 
 
 def callers_environment() -> dict[str, str]:
