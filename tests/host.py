@@ -121,12 +121,7 @@ class Host:
     def __init__(self) -> None:
         self.mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
         self.links = set(os.listdir("/sys/class/net"))
-        self.cgroups = {
-            str(path)
-            for pattern in ("lxc.*", "*/lxc.*", "*/*/lxc.*")
-            for path in Path("/sys/fs/cgroup").glob(pattern)
-            if path.is_dir() and path.name != "lxc.pivot"  # C LXC leaves its pivot group behind
-        }
+        self.cgroups = _cgroups()
         self.loops = {line.split(":")[0] for line in run("losetup", "-a").stdout.decode().splitlines()}
         self.monitors = _monitors()
         self.sockets = {
@@ -142,6 +137,17 @@ class Host:
             for kind in ("mounts", "links", "cgroups", "loops", "monitors", "sockets")
         }
         return {kind: names for kind, names in found.items() if names}
+
+
+def _cgroups() -> set[str]:
+    found = set()
+    for folder in ("/sys/fs/cgroup", *(f"/sys/fs/cgroup/{name}" for name in os.listdir("/sys/fs/cgroup"))):
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue  # a file, or a group that has just gone
+        found |= {f"{folder}/{name}" for name in names if name.startswith("lxc.") and name != "lxc.pivot"}
+    return found
 
 
 def _monitors() -> set[str]:

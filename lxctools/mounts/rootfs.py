@@ -9,7 +9,7 @@ import stat
 
 from .. import log
 from ..errors import LxcError, describe
-from ..linux import mount, proc, sched
+from ..linux import mount, proc, propagation, sched
 from . import detached
 from .ops import bind_flags
 from .plan import parse_options
@@ -36,22 +36,8 @@ def unshare_monitor() -> None:
 
 
 def slave_all() -> None:
-    """Turn every shared mount of this mount namespace into a slave: nothing done here reaches the host. Raises OSError.
-
-    The kernel leaves private and unbindable mounts as they are when asked to make them slaves.
-    """
-    try:
-        mount.mount_setattr(mount.AT_FDCWD, "/", mount.AT_RECURSIVE, propagation=mount.MS_SLAVE)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        # Our root folder is no mount point (a chroot): each mount that can be seen, by its path.
-        for row in proc.mountinfo():
-            if any(field.startswith("shared:") for field in row.optional):
-                try:
-                    mount.mount_setattr(mount.AT_FDCWD, row.point, 0, propagation=mount.MS_SLAVE)
-                except OSError as failure:
-                    log.warn(f"{row.point} stays a shared mount: {describe(failure)}")
+    """Turn every shared mount of this mount namespace into a slave: nothing done here reaches the host. Raises OSError."""
+    propagation.slave_all()
 
 
 def mount_rootfs(conf: Config, backend: ModuleType | None = None, ask: Ask | None = None) -> Root:

@@ -20,7 +20,7 @@ import fcntl
 import os
 import termios
 
-from ..linux import mount, prctl, sched, seccomp
+from ..linux import mount, prctl, propagation, sched, seccomp
 from . import init
 from .door import shut
 from .sync import Channel, PeerGone
@@ -37,6 +37,12 @@ _DEFAULT_SHELL = "/bin/sh"
 
 def main(channel_fd: int) -> None:
     """The entrant's whole life; never returns."""
+    for entry in os.listdir("/proc/self/fd"):
+        if int(entry) > 2 and int(entry) != channel_fd:
+            try:
+                os.close(int(entry))  # what kept the sealed view alive while the modules were loaded
+            except OSError:
+                pass  # the descriptor of the listing
     os.set_inheritable(channel_fd, False)
     channel = Channel(_socket.socket(fileno=channel_fd))
     status = 1
@@ -161,7 +167,7 @@ def _ids(plan: dict) -> None:  # type: ignore[type-arg]
 def _remount_proc_and_sys() -> None:
     """New instances of /proc and /sys for the joined pid and network namespaces, seen by this process only."""
     sched.unshare(sched.CLONE_NEWNS)
-    mount.mount(None, "/", None, mount.MS_SLAVE | mount.MS_REC, None)
+    propagation.slave_all()
     for kind, target in (("proc", "/proc"), ("sysfs", "/sys")):
         try:
             mount.umount2(target, mount.MNT_DETACH)

@@ -150,8 +150,8 @@ def _stop(run: Instance, _request: Request) -> Reply:
         _signal.pidfd_send_signal(run.init_pidfd, number)
     except OSError as error:
         return Reply(ret=-(error.errno or errno.EINVAL))
-    if run.cgroups is not None and run.state in (states.FREEZING, states.FROZEN):
-        try:
+    if run.cgroups is not None:
+        try:  # whoever froze it: the signal must arrive
             run.cgroups.unfreeze()
         except (OSError, LxcError) as error:
             log.warn(f"thawing the container to stop it failed: {describe(error)}")

@@ -11,6 +11,7 @@ opening for writing gives EROFS, and remounting is refused by the kernel (mount(
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -24,16 +25,55 @@ if TYPE_CHECKING:
 _MARK = "--lxctools-sealed="
 
 
-def _enter_read_only_view() -> None:
-    """Make this process's mount namespace a private copy in which everything is read-only. Raises OSError."""
+class _Place:
+    """Where this process was: mount namespace, root and working folder; leaving a mount namespace forgets the last two."""
+
+    __slots__ = ("fds",)
+
+    def __init__(self, fds: list[int] | None = None) -> None:
+        self.fds = fds or [
+            os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC),
+            os.open("/", os.O_PATH | os.O_CLOEXEC),
+            os.open(".", os.O_PATH | os.O_CLOEXEC),
+        ]
+
+    def come_back(self) -> None:
+        """Return there, and close what remembered it. Raises OSError."""
+        namespace, root, folder = self.fds
+        sched.setns(namespace, sched.CLONE_NEWNS)
+        os.fchdir(root)
+        os.chroot(".")
+        os.fchdir(folder)
+        for fd in self.fds:
+            os.close(fd)
+
+
+def _enter_read_only_view() -> int:
+    """Make this process's mount namespace a private copy in which everything is read-only. Raises OSError.
+
+    Returns a descriptor that must stay open until the new interpreter has loaded its modules, or -1.
+    """
     sched.unshare(sched.CLONE_NEWNS)
+    try:
+        mount.mount_setattr(
+            -1, "/", mount.AT_RECURSIVE, attr_set=mount.MOUNT_ATTR_RDONLY, propagation=mount.MS_PRIVATE
+        )
+        return -1
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    # Our root is no mount point (a chroot): a read-only copy of the tree, attached nowhere, becomes the root.
+    tree = mount.open_tree(mount.AT_FDCWD, "/", mount.OPEN_TREE_CLONE | mount.AT_RECURSIVE)
     mount.mount_setattr(
-        -1,
-        "/",
-        mount.AT_RECURSIVE,
+        tree,
+        "",
+        mount.AT_EMPTY_PATH | mount.AT_RECURSIVE,
         attr_set=mount.MOUNT_ATTR_RDONLY,
         propagation=mount.MS_PRIVATE,
     )
+    os.fchdir(tree)
+    os.chroot(".")
+    return tree
 
 
 def spawn_sealed(argv: Sequence[str], fds: Sequence[int]) -> int:
@@ -42,53 +82,64 @@ def spawn_sealed(argv: Sequence[str], fds: Sequence[int]) -> int:
     fds: descriptors that the new process inherits under the same numbers. Raises OSError.
     Our own mount namespace is left for the moment of the spawn only.
     """
-    outside = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    here = os.open(".", os.O_PATH | os.O_CLOEXEC)
-    for fd in fds:
-        os.set_inheritable(fd, True)
+    place = _Place()
+    tree = -1
     try:
-        _enter_read_only_view()
+        tree = _enter_read_only_view()
+        given = [fd for fd in (*fds, tree) if fd >= 0]
+        for fd in given:
+            os.set_inheritable(fd, True)
         return os.posix_spawn(
             interpreter(),
             [interpreter(), *argv],
             callers_environment(),
             setsigdef=ALL_SIGNALS,
+            setsigmask=(),
         )
     finally:
-        sched.setns(outside, sched.CLONE_NEWNS)
-        os.fchdir(here)
-        os.close(here)
-        os.close(outside)
+        place.come_back()
         for fd in fds:
             os.set_inheritable(fd, False)
+        if tree >= 0:
+            os.close(tree)
 
 
-def reexecute(arguments: Sequence[str]) -> None:
-    """Run this very command again from a read-only view, then come back to the host's mount namespace.
-
-    For commands that become a container's init themselves (lxc-execute) or run code of the container's before init is
-    executed. Returns in the second run only, with sys.argv as it was. Raises OSError.
-    """
+def arrive() -> None:
+    """In the second run of reexecute(): come back to the host's mount namespace, with sys.argv as it was. Raises OSError."""
     for index, word in enumerate(sys.argv):
         if word.startswith(_MARK):
             del sys.argv[index]
-            number, _, folder = word[len(_MARK) :].partition(",")
-            sched.setns(int(number), sched.CLONE_NEWNS)
-            os.close(int(number))
-            os.fchdir(int(folder))
-            os.close(int(folder))
+            numbers = [int(number) for number in word[len(_MARK) :].split(",")]
+            _Place(numbers[:3]).come_back()
+            if numbers[3] >= 0:
+                os.close(numbers[3])
+            _state.sealed = True
             return
-    outside = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    here = os.open(".", os.O_PATH | os.O_CLOEXEC)
-    os.set_inheritable(outside, True)
-    os.set_inheritable(here, True)
-    _enter_read_only_view()
-    script = os.path.abspath(arguments[0])
-    os.execve(
-        interpreter(),
-        [interpreter(), "-I", script, f"{_MARK}{outside},{here}", *arguments[1:]],
-        callers_environment(),
-    )
+
+
+def reexecute() -> None:
+    """Run this very command again from a read-only view; nothing when that was done, or when this is no lxc-* command.
+
+    For commands that become a container's init themselves (lxc-execute), or run code of the container's while the process
+    that becomes its init is still ours (start hooks). The launcher calls arrive() first. Raises OSError.
+    """
+    script = os.path.abspath(sys.argv[0])
+    if _state.sealed or not os.path.basename(script).startswith("lxc-"):
+        return
+    place = _Place()
+    tree = _enter_read_only_view()
+    for fd in (*place.fds, tree):
+        if fd >= 0:
+            os.set_inheritable(fd, True)
+    mark = _MARK + ",".join(str(fd) for fd in (*place.fds, tree))
+    os.execve(interpreter(), [interpreter(), "-I", script, mark, *sys.argv[1:]], callers_environment())
+
+
+class _State:
+    sealed = False
+
+
+_state = _State()
 
 
 def interpreter() -> str:

@@ -26,7 +26,7 @@ from ..protocol import monitor as broadcast
 from ..protocol import server as command_server
 from ..storage import backend as storage_backend
 from ..terminal.console import Console, TtySlots
-from . import child, daemon, end, handlers, monitor, spaces
+from . import child, daemon, end, handlers, monitor, seal, spaces
 from .instance import STOP, Instance, Request
 from .sync import DEVICES, EXEC, GO, IDMAP, MOUNT, READY, PeerGone, pair
 
@@ -61,6 +61,8 @@ def start(
     """
     _refuse_half_created(name, lxcpath)
     _refuse_the_hosts_root(conf, argv, execute=execute)
+    if execute or conf["lxc.hook.start"]:
+        _seal()
     request = Request(
         name,
         lxcpath,
@@ -100,6 +102,14 @@ def _refuse_half_created(name: str, lxcpath: str) -> None:
             f'cannot start "{name}": its creation was interrupted and it is incomplete',
             remedy=f"lxc-destroy -n {name}, then lxc-create it again",
         )
+
+
+def _seal() -> None:
+    """Code of the container's will see a process of ours: it must not lead to the host's interpreter."""
+    try:
+        seal.reexecute()
+    except OSError as error:
+        raise LxcError(f"cannot protect the host's interpreter from the container: {describe(error)}") from error
 
 
 def _refuse_the_hosts_root(conf: Config, argv: Sequence[str], *, execute: bool) -> None:

@@ -35,6 +35,7 @@ def shutdown(name: str, lxcpath: str, conf: Config, timeout: float) -> bool:
     Unset, the signal is SIGRTMIN+3 for an init that blocks it (systemd), else SIGPWR. True when it has stopped.
     """
     pidfd = _init_pidfd(name, lxcpath)
+    waiting: _socket.socket | int | None = None
     try:
         number = _halt_signal(name, lxcpath, conf)
         waiting = client.add_state_client(name, lxcpath, {states.STOPPED: 1}) if timeout else None
@@ -44,12 +45,13 @@ def shutdown(name: str, lxcpath: str, conf: Config, timeout: float) -> bool:
         deadline = None if timeout < 0 else time.monotonic() + timeout
         return _wait_readable(pidfd, deadline) and _stopped(waiting, deadline)
     finally:
-        os.close(pidfd)
+        _close(pidfd, waiting)
 
 
 def reboot(name: str, lxcpath: str, conf: Config, timeout: float) -> bool:
     """Send lxc.signal.reboot (default SIGINT) to init and wait, as shutdown() does, until the new one runs."""
     pidfd = _init_pidfd(name, lxcpath)
+    waiting: _socket.socket | int | None = None
     try:
         number = conf["lxc.signal.reboot"] if conf.is_set("lxc.signal.reboot") else _signal.SIGINT
         waiting = client.add_state_client(name, lxcpath, {states.RUNNING: _ACROSS_REBOOT}) if timeout else None
@@ -59,7 +61,13 @@ def reboot(name: str, lxcpath: str, conf: Config, timeout: float) -> bool:
         deadline = None if timeout < 0 else time.monotonic() + timeout
         return not isinstance(waiting, int) and waiting is not None and told(waiting, deadline) == states.RUNNING
     finally:
-        os.close(pidfd)
+        _close(pidfd, waiting)
+
+
+def _close(pidfd: int, waiting: _socket.socket | int | None) -> None:
+    os.close(pidfd)
+    if waiting is not None and not isinstance(waiting, int):
+        waiting.close()
 
 
 def _init_pidfd(name: str, lxcpath: str) -> int:

@@ -8,6 +8,7 @@ import sys
 import time
 
 from .. import states
+from ..errors import TimedOut
 from ..protocol import client
 
 TYPE_CHECKING = False
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 _STATE_MESSAGE = 264
 _AGAIN = 0.1  # seconds between two looks for a monitor
-_ANSWER = 10.0
+_LEAST = 0.5  # seconds for the answer of a monitor that is only looked at
 
 
 def wait(name: str, lxcpath: str, wanted: Sequence[int], timeout: float) -> bool:
@@ -28,7 +29,12 @@ def wait(name: str, lxcpath: str, wanted: Sequence[int], timeout: float) -> bool
     """
     deadline = None if timeout < 0 else time.monotonic() + timeout
     while True:
-        found = client.add_state_client(name, lxcpath, dict.fromkeys(wanted, 1), timeout=_limit(deadline))
+        try:
+            found = client.add_state_client(name, lxcpath, dict.fromkeys(wanted, 1), timeout=_limit(deadline))
+        except TimedOut:
+            if timeout == 0:
+                raise
+            return False
         if isinstance(found, int):
             return True
         if found is not None:
@@ -43,9 +49,9 @@ def wait(name: str, lxcpath: str, wanted: Sequence[int], timeout: float) -> bool
         time.sleep(_AGAIN)
 
 
-def _limit(deadline: float | None) -> float:
-    """How long the monitor may take to register us."""
-    return _ANSWER if deadline is None else max(0.5, min(_ANSWER, deadline - time.monotonic()))
+def _limit(deadline: float | None) -> float | None:
+    """How long the monitor may take to register us: it does so only when the container runs, whatever the start takes."""
+    return None if deadline is None else max(_LEAST, deadline - time.monotonic())
 
 
 def told(waiting: _socket.socket, deadline: float | None) -> int | None:

@@ -19,7 +19,7 @@ from .. import paths, process
 from ..errors import LxcError, describe
 from ..idmap import apply as idmap_apply
 from ..idmap.ranges import to_ns, with_caller
-from ..linux import mount, prctl, sched
+from ..linux import mount, prctl, propagation, sched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _be_init(program: _Program, go: int, tell: int, sink: int) -> NoReturn:
             os.setresgid(0, 0, 0)
             os.setresuid(0, 0, 0)
             prctl.set_pdeathsig(_signal.SIGKILL)  # cleared by the change of ids
-        mount.mount(None, "/", None, mount.MS_SLAVE | mount.MS_REC)
+        propagation.slave_all()
         _mount_proc()
         os.umask(0o022)
         _direct_output(sink, quiet=program.quiet)
