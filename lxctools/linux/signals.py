@@ -11,7 +11,8 @@ import ctypes
 import os
 import struct
 
-from ._libc import bind, c_int, c_void_p, error
+from . import _nr
+from ._libc import bind, c_int, c_void_p, error, syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _SFD_CLOEXEC = 0o2000000
 _SFD_NONBLOCK = 0o4000
 _SIGINFO_SIZE = 128
+_RESERVED = (32, 33)
 
 _signalfd = bind("signalfd", c_int, c_void_p, c_int)
 
@@ -67,6 +69,19 @@ def read(fd: int) -> list[tuple[int, int]]:
             # struct signalfd_siginfo: ssi_signo u32, ssi_errno s32, ssi_code s32, ssi_pid u32
             number, _errno, _code, pid = struct.unpack_from("IiiI", data, offset)
             found.append((number, pid))
+
+
+def default_dispositions() -> None:
+    """Every signal's default action, those that the C library keeps for itself included: a caller may have ignored them."""
+    for number in all_but(()):
+        if number not in _RESERVED:
+            _signal.signal(number, _signal.SIG_DFL)
+    empty = bytes(32)  # struct kernel_sigaction: handler SIG_DFL, no flags, no restorer, no mask
+    for number in _RESERVED:
+        try:
+            syscall("rt_sigaction(2)", _nr.RT_SIGACTION, number, empty, None, 8)
+        except OSError:
+            pass  # a machine whose number is not known
 
 
 class Interrupted(Exception):

@@ -142,7 +142,10 @@ def pivot(root: Root) -> None:
             os.close(fd)
         root.held.clear()
     except OSError as error:
-        raise LxcError(f"cannot move into the root file system {root.path}: {describe(error)}") from error
+        remedy = ""
+        if error.errno == errno.EINVAL:
+            remedy = "the root that this command runs in must be a mount point: bind a chroot's folder on itself first"
+        raise LxcError(f"cannot move into the root file system {root.path}: {describe(error)}", remedy=remedy) from error
 
 
 def _enter(new: int) -> None:

@@ -18,7 +18,7 @@ import os
 import termios
 import time
 
-from ..linux import prctl
+from ..linux import prctl, signals
 from ..process import ALL_SIGNALS
 
 TYPE_CHECKING = False
@@ -64,8 +64,7 @@ def _become(argv: Sequence[str], environment: Mapping[str, str]) -> None:
 
 def default_signals() -> None:
     """Default dispositions and an empty mask: the interpreter ignores SIGPIPE and SIGXFSZ, a program must not."""
-    for number in ALL_SIGNALS:
-        _signal.signal(number, _signal.SIG_DFL)
+    signals.default_dispositions()
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
