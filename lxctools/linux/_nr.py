@@ -32,3 +32,14 @@ _OLDER = {
     "i686": (357, 354, 288, 217),
 }
 BPF, SECCOMP, KEYCTL, PIVOT_ROOT = _OLDER.get(os.uname().machine, (-1, -1, -1, -1))
+
+RT_SIGACTION = {
+    "x86_64": 13,
+    "aarch64": 134,
+    "riscv64": 134,
+    "loongarch64": 134,
+    "ppc64le": 173,
+    "s390x": 174,
+    "armv7l": 174,
+    "i686": 174,
+}.get(os.uname().machine, -1)
