@@ -14,10 +14,12 @@ from ..errors import LxcError
 from . import contract
 
 _FOLDERS = (
-    "selinux dev dev/pts dev/shm home root etc etc/init.d bin usr usr/bin sbin usr/sbin proc sys mnt tmp run var var/log "
+    "selinux dev dev/pts dev/shm home etc etc/init.d bin usr usr/bin sbin usr/sbin proc sys mnt run var var/log "
     "lib usr/lib lib64 usr/lib64"
 )
 _SCRIPT = "etc/udhcpc/default.script"
+_HEADERS = 1 << 16  # bytes at a program's beginning: its headers and the loader's name
+_PT_INTERP = 3
 _FOREVER = 30.0  # seconds for busybox to list its applets
 
 _RCS = """\
@@ -135,24 +137,20 @@ def _copy_libraries(target: contract.Target, busybox: str, interpreter: str) -> 
 def elf_interpreter(path: str) -> str:
     """The loader that an ELF program names (PT_INTERP of elf(5)); "" for a static one. Raises LxcError for no ELF program."""
     with open(path, "rb") as file:
-        head = file.read(64)
-        if head[:4] != b"\x7fELF" or len(head) < 52:
-            raise LxcError(f"{path} is not a program in ELF format", remedy="name busybox itself, not a script that calls it")
-        order = "<" if head[5] == 1 else ">"
-        wide = head[4] == 2
-        (offset,) = struct.unpack_from(order + ("Q" if wide else "I"), head, 32 if wide else 28)
-        size, count = struct.unpack_from(order + "HH", head, 54 if wide else 42)
-        for number in range(count):
-            file.seek(offset + number * size)
-            entry = file.read(size)
-            if struct.unpack_from(order + "I", entry)[0] == 3:
-                start, length = (
-                    (struct.unpack_from(order + "Q", entry, 8)[0], struct.unpack_from(order + "Q", entry, 32)[0])
-                    if wide
-                    else (struct.unpack_from(order + "I", entry, 4)[0], struct.unpack_from(order + "I", entry, 16)[0])
-                )
-                file.seek(start)
-                return os.fsdecode(file.read(min(length, 4096)).rstrip(b"\0"))
+        data = file.read(_HEADERS)
+    try:
+        if data[:4] != b"\x7fELF":
+            raise ValueError("no magic")
+        order = "<" if data[5] == 1 else ">"
+        wide = data[4] == 2
+        (offset,) = struct.unpack_from(order + ("Q" if wide else "I"), data, 32 if wide else 28)
+        size, count = struct.unpack_from(order + "HH", data, 54 if wide else 42)
+        for at in range(offset, offset + size * count, size or 1):
+            if struct.unpack_from(order + "I", data, at)[0] == _PT_INTERP:
+                (start,) = struct.unpack_from(order + ("Q" if wide else "I"), data, at + (8 if wide else 4))
+                return os.fsdecode(data[start:].partition(b"\0")[0])
+    except (struct.error, IndexError, ValueError) as error:
+        raise LxcError(f"{path} is not a program in ELF format", remedy="name busybox itself, not a script that calls it") from error
     return ""
 
 

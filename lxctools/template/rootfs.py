@@ -87,12 +87,19 @@ class Rootfs:
         """The text of a regular file, bytes that are no text as surrogates; None when there is none."""
         try:
             fd = self._open(path, os.O_RDONLY | os.O_NONBLOCK)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        with open(fd, "rb") as file:
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+                return None
+            raise
+        try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 return None
-            return file.read().decode("utf-8", "surrogateescape")
+            chunks = []
+            while chunk := os.read(fd, 1 << 20):
+                chunks.append(chunk)
+        finally:
+            os.close(fd)
+        return b"".join(chunks).decode("utf-8", "surrogateescape")
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Write a file, in the place of what is there, folders included; a link is replaced, not followed."""
@@ -104,9 +111,8 @@ class Rootfs:
 
     def rewrite(self, path: str, text: str) -> None:
         """Give a regular file that is there other text; its owner and mode stay."""
-        fd = self._open(path, os.O_WRONLY | os.O_NONBLOCK)
-        with open(fd, "wb") as file:
-            if stat.S_ISREG(os.fstat(fd).st_mode):
+        with open(self._open(path, os.O_WRONLY | os.O_NONBLOCK), "wb") as file:
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 file.truncate(0)
                 file.write(text.encode("utf-8", "surrogateescape"))
 
