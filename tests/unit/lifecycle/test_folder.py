@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a killed lxc-create left, and removing a container's folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lxctools import locks
+from lxctools.errors import LxcError
+from lxctools.lifecycle.folder import clear_abandoned, remove_folder
+
+
+def abandoned(lxcpath: Path, *made: Path) -> Path:
+    """A container whose creator died after it had made these folders."""
+    folder = lxcpath / "c1"
+    folder.mkdir(exist_ok=True)
+    mark = locks.PartialLock(str(folder))
+    for path in made:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "file").touch()
+        mark.note(str(path))
+    os.close(mark._fd)  # as the kernel does it for a dead process
+    (folder / "config").write_text("lxc.uts.name = c1\n")
+    return folder
+
+
+def test_what_the_creation_made_goes(tmp_path: Path) -> None:
+    folder = abandoned(tmp_path, tmp_path / "c1", tmp_path / "c1/rootfs", tmp_path / "elsewhere")
+    assert locks.partial_state(str(tmp_path), "c1") == locks.ABANDONED
+    assert clear_abandoned("c1", str(tmp_path)) is True
+    assert not folder.exists()
+    assert os.listdir(tmp_path) == []
+    assert clear_abandoned("c1", str(tmp_path)) is False
+
+
+def test_a_folder_that_was_there_before_stays_with_what_is_not_the_creation_s(tmp_path: Path) -> None:
+    (tmp_path / "c1").mkdir()
+    (tmp_path / "c1/notes").write_text("mine")
+    (tmp_path / "users").mkdir()
+    folder = abandoned(tmp_path, tmp_path / "c1/rootfs")
+    clear_abandoned("c1", str(tmp_path))
+    assert os.listdir(folder) == ["notes"]
+    assert (tmp_path / "users").exists()
+
+
+def test_a_folder_that_somebody_has_put_in_the_place_of_a_made_one_stays(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    abandoned(tmp_path, tmp_path / "c1", elsewhere)
+    elsewhere.rename(tmp_path / "moved")
+    elsewhere.mkdir()
+    (elsewhere / "precious").touch()
+    clear_abandoned("c1", str(tmp_path))
+    assert (elsewhere / "precious").exists()
+    assert (tmp_path / "moved/file").exists()
+
+
+def test_a_mark_of_the_c_implementation_says_nothing_and_means_the_folder(tmp_path: Path) -> None:
+    folder = abandoned(tmp_path)
+    (folder / "rootfs").mkdir()
+    assert (folder / "partial").stat().st_size == 0
+    clear_abandoned("c1", str(tmp_path))
+    assert not folder.exists()
+
+
+def test_a_note_that_was_not_written_to_its_end_is_passed_over(tmp_path: Path) -> None:
+    folder = abandoned(tmp_path, tmp_path / "c1", tmp_path / "elsewhere")
+    os.chmod(folder / "partial", 0o600)
+    data = (folder / "partial").read_bytes()
+    (folder / "partial").write_bytes(data[:-1])
+    assert locks.noted(str(tmp_path), "c1") == [str(folder)]
+
+
+def test_names_of_any_bytes_are_noted(tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"with blank\nand \xff")
+    abandoned(tmp_path, odd)
+    assert locks.noted(str(tmp_path), "c1") == [str(odd)]
+
+
+def test_a_creation_that_goes_on_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "c1").mkdir()
+    mark = locks.PartialLock(str(tmp_path / "c1"))
+    try:
+        with pytest.raises(LxcError, match="is being created"):
+            clear_abandoned("c1", str(tmp_path))
+        assert (tmp_path / "c1/partial").exists()
+    finally:
+        mark.release()
+    assert locks.partial_state(str(tmp_path), "c1") == locks.ABSENT
+
+
+def test_the_configuration_goes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "c1"
+    (folder / "rootfs").mkdir(parents=True)
+    for name in ("config", "a", "z"):
+        (folder / name).touch()
+    seen: list[str] = []
+    unlink = os.unlink
+
+    def record(path: str, **options: int) -> None:
+        seen.append(os.path.basename(path))
+        unlink(path, **options)
+
+    monkeypatch.setattr(os, "unlink", record)
+    remove_folder(str(folder), "config")
+    assert seen[-1] == "config" and set(seen) == {"a", "z", "config"}
+    assert not folder.exists()
+    remove_folder(str(folder), "config")  # gone already
+
+
+def test_links_are_removed_and_not_followed(tmp_path: Path) -> None:
+    folder, mine = tmp_path / "c1", tmp_path / "mine"
+    folder.mkdir()
+    mine.mkdir()
+    (mine / "precious").touch()
+    (folder / "rootfs").symlink_to(mine)
+    remove_folder(str(folder), "config")
+    assert (mine / "precious").exists()
