@@ -13,9 +13,12 @@ class Ring:
         self._size = size
         self._data = bytearray()
 
+    def __len__(self) -> int:
+        return len(self._data)
+
     def add(self, data: bytes) -> None:
         """Append; the oldest bytes make room."""
-        self._data += data[-self._size :]
+        self._data += data
         excess = len(self._data) - self._size
         if excess > 0:
             del self._data[:excess]
@@ -26,10 +29,6 @@ class Ring:
         data = bytes(self._data[:count])
         del self._data[:count]
         return data
-
-    def peek(self) -> bytes:
-        """Everything, without taking it out."""
-        return bytes(self._data)
 
     def clear(self) -> None:
         """Forget everything."""
