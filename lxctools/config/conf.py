@@ -34,7 +34,19 @@ _SHARE = "lxc.namespace.share"
 class Config:
     """A container's configuration. An empty one has every key at its default."""
 
-    __slots__ = ("_backend", "_files", "_foreign", "_last_network", "_nets", "_raw", "_source", "_values", "_where", "path")
+    __slots__ = (
+        "_backend",
+        "_files",
+        "_first_network",
+        "_foreign",
+        "_last_network",
+        "_nets",
+        "_raw",
+        "_source",
+        "_values",
+        "_where",
+        "path",
+    )
 
     def __init__(self) -> None:
         self.path = ""  # of the first file read, which hooks get as LXC_CONFIG_FILE
@@ -44,7 +56,8 @@ class Config:
         self._raw = writer.RawText()
         self._source: grammar.Source | None = None  # what is being read now
         self._files = 0
-        self._last_network = -1  # the one that lxc.network.* lines speak of
+        self._first_network = -1  # the first that lxc.network.* lines speak of
+        self._last_network = -1  # the one that they speak of now, once lxc.network.type has begun it
         self._backend = ""  # lxc.rootfs.backend
         self._foreign: dict[str, list[str]] = {}
 
@@ -185,7 +198,7 @@ class Config:
         values = self._values
         if key == "lxc.net":
             self._nets.clear()
-            self._last_network = -1
+            self._first_network = self._last_network = -1
         elif key == "lxc.hook":
             for name in keys.HOOKS:
                 values.pop(name, None)
@@ -234,7 +247,12 @@ class Config:
             self._backend = text
             return key
         new = max(self._nets, default=-1) + 1
-        name = legacy.modern(key, self._last_network, new)
+        if key.startswith("lxc.network.") and self._first_network < 0:
+            self._first_network = new
+        if self._last_network < 0:
+            name = legacy.modern(key, self._first_network, self._first_network)
+        else:
+            name = legacy.modern(key, self._last_network, new)
         if not name:
             log.warn(f"{key} has no meaning since LXC 1.1")
             return key
@@ -301,7 +319,8 @@ class Config:
         family, member = _family(key)
         if not family:
             raise _as_error(_unknown(key))
-        return any(entry[0] == member for entry in self[family])
+        entries = self._values.get(family, ())
+        return member in entries if isinstance(entries, dict) else any(name == member for name, _ in entries)
 
     def text(self, key: str) -> str:
         """The value as liblxc's get_config_item returns it, "" when unset. Raises ConfigError for what has no value.
@@ -456,7 +475,7 @@ class Config:
         elif key == "lxc.hook":
             self._raw.remove(lambda name: name == key or name in keys.HOOKS)
         elif key in _FAMILIES:
-            self._raw.remove(lambda name: name == key or _family(name)[0] == key)
+            self._raw.remove(lambda name: name == key or (name not in _TABLE and _family(name)[0] == key))
         elif key == "lxc.net":
             self._raw.remove(lambda name: name == key or name.startswith("lxc.net."))
         elif key.startswith("lxc.net.") and (key.count(".") == 2 or key.endswith(".type")):

@@ -45,14 +45,18 @@ class BadLine(ConfigError):
         self.width = max(1, len(word))
         named = "" if not key or key in reason else f"{key}: "
         place = f"{os_path(path)}:{number}: " if path else ""
-        line = os_path(text.strip())
-        shown = f', in "{line if len(line) <= 200 else line[:200] + "…"}"' if text else ""
-        super().__init__(f"{place}{named}{os_path(reason)}{shown}", remedy=remedy)
+        shown = f', in "{_short(text.strip(), 200)}"' if text else ""
+        super().__init__(f"{place}{named}{_short(reason, 600)}{shown}", remedy=_short(remedy, 200))
 
     def excerpt(self) -> str:
         """The line, and below it a caret under what is wrong; two lines without a final newline."""
         shown = os_path(self.text.replace("\t", " "))
         return f"{shown}\n{' ' * (self.column - 1)}{'^' * self.width}"
+
+
+def _short(text: str, most: int) -> str:
+    """Printable, and not longer than a message may be."""
+    return os_path(text if len(text) <= most else text[:most] + "…")
 
 
 def _value_at(text: str) -> int:
