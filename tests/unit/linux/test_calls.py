@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import sys
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from lxctools.linux import bpf, mount, pidfd, prctl, sched, seccomp, signals, tty
+from lxctools.linux import bpf, mount, pidfd, prctl, sched, seccomp, signals, timerfd, tty
 from lxctools.linux import open as linux_open
 
 from .forked import in_child
@@ -172,3 +175,23 @@ def test_pidfd_getfd(a_file: int) -> None:
         os.close(copy)
     finally:
         os.close(mine)
+
+
+def test_timerfd() -> None:
+    fd = timerfd.timerfd_create()
+    try:
+        assert not os.get_inheritable(fd)
+        with pytest.raises(BlockingIOError):
+            os.read(fd, 8)
+        timerfd.timerfd_settime(fd, 0.05)
+        begun = time.monotonic()
+        assert select.select([fd], [], [], 10)[0] == [fd]
+        assert time.monotonic() - begun > 0.04
+        assert int.from_bytes(os.read(fd, 8), sys.byteorder) == 1
+        timerfd.timerfd_settime(fd, 1000.5)
+        timerfd.timerfd_settime(fd, 0)
+        assert select.select([fd], [], [], 0.1)[0] == []
+    finally:
+        os.close(fd)
+    error = failure(timerfd.timerfd_settime, BAD, 1.0)
+    assert (error.errno, error.__notes__) == (errno.EBADF, ["timerfd_settime(2)"])
