@@ -14,17 +14,11 @@ _here = os.path.dirname(os.path.abspath(__file__))
 _beside = os.path.dirname(_here)
 
 IN_CHECKOUT = os.path.isdir(_beside + "/templates") and os.path.isfile(_beside + "/pyproject.toml")
-
-
-def _prefix() -> str:
-    """What make install wrote, else /usr."""
-    try:
-        from . import _prefix  # type: ignore[attr-defined]
-    except ImportError:
-        return "/usr"
-    found: str = _prefix.PREFIX
-    return found
-
+try:
+    # What make install wrote.
+    from ._prefix import PREFIX as _installed  # type: ignore[import-not-found, unused-ignore]
+except ImportError:
+    _installed = "/usr"
 
 if IN_CHECKOUT:
     PREFIX = "/usr"
@@ -33,7 +27,7 @@ if IN_CHECKOUT:
     CONFIG = _beside + "/config"
     LIBEXEC = _beside + "/bin"
 else:
-    PREFIX = _prefix()
+    PREFIX = _installed
     TEMPLATES = PREFIX + "/share/lxc/templates"
     HOOKS = PREFIX + "/share/lxc/hooks"
     CONFIG = PREFIX + "/share/lxc/config"
