@@ -14,12 +14,6 @@ _here = os.path.dirname(os.path.abspath(__file__))
 _beside = os.path.dirname(_here)
 
 IN_CHECKOUT = os.path.isdir(_beside + "/templates") and os.path.isfile(_beside + "/pyproject.toml")
-try:
-    # What make install wrote.
-    from ._prefix import PREFIX as _installed  # type: ignore[import-not-found, unused-ignore]
-except ImportError:
-    _installed = "/usr"
-
 if IN_CHECKOUT:
     PREFIX = "/usr"
     TEMPLATES = _beside + "/templates"
@@ -27,6 +21,11 @@ if IN_CHECKOUT:
     CONFIG = _beside + "/config"
     LIBEXEC = _beside + "/bin"
 else:
+    try:
+        # What make install wrote.
+        from ._prefix import PREFIX as _installed  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        _installed = "/usr"
     PREFIX = _installed
     TEMPLATES = PREFIX + "/share/lxc/templates"
     HOOKS = PREFIX + "/share/lxc/hooks"

@@ -149,7 +149,7 @@ def _parse_2(kind: str, lines: list[str]) -> Policy:
         policy.default = _action(rest.split(), 2)[0]
     section = ""
     for number, line in enumerate(lines, 3):
-        if not line.strip() or line.startswith("#"):
+        if not line.partition("#")[0].strip():
             continue
         if line.startswith("["):
             section = _section(line.strip(), number)
