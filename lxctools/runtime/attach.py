@@ -160,10 +160,18 @@ def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: 
             opened.append(pidfd)
         conf = _config_on_disk(name, lxcpath, options)
         flags = target.foreign(options.namespaces or (client.clone_flags(name, lxcpath) or 0))
+        if options.namespaces and not flags:
+            # Going on would run the program on the host.
+            raise LxcError(
+                f"Invalid argument: {name} has none of these namespaces of its own, there is nothing to join",
+                remedy="name others with -s",
+            )
         if not options.elevate_cgroup:
             _enter_cgroups(name, lxcpath, entrant.pid)
         limits.apply_to(entrant.pid, conf)
         on_terminal = [os.isatty(fd) for fd in options.stdio]
+        if options.pty_log and not any(on_terminal):
+            _check_log(options.pty_log)
         peer = -1
         if any(on_terminal):
             master, peer = _open_pty(name, lxcpath)
@@ -188,6 +196,14 @@ def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: 
             os.close(fd)
 
 
+def _check_log(path: str) -> None:
+    """There is no terminal whose output could be recorded; the file is made all the same, or the command fails."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise LxcError(f"cannot open the log of the terminal {path}: {describe(error)}") from error
+
+
 def _first_terminal(options: AttachOptions, on_terminal: Sequence[bool]) -> int:
     """Where the pty's output goes: the caller's stdout, or the first of its streams that is a terminal."""
     for index in (1, 2, 0):
@@ -199,9 +215,14 @@ def _first_terminal(options: AttachOptions, on_terminal: Sequence[bool]) -> int:
 def _config_on_disk(name: str, lxcpath: str, options: AttachOptions) -> Config:
     """The configuration for environment, rlimits and lxc.proc: --rcfile, else the container's file, else empty."""
     path = options.rcfile or f"{lxcpath}/{name}/config"
-    if options.rcfile or os.path.exists(path):
+    if not options.rcfile and not os.path.exists(path):
+        return Config()
+    try:
         return Config.read(path)
-    return Config()
+    except LxcError as error:
+        if options.rcfile:
+            error.message = f"Failed to load rcfile: {error.message}"
+        raise
 
 
 def _enter_cgroups(name: str, lxcpath: str, pid: int) -> None:

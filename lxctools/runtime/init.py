@@ -88,7 +88,7 @@ def execute(argv: Sequence[str], environment: Mapping[str, str], default_path: s
                     os.execve("/bin/sh", ["/bin/sh", candidate, *argv[1:]], dict(environment))
                 except OSError as failed:
                     last = failed
-            elif error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            elif len(candidates) == 1 or error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 return error
     return denied or last
 
