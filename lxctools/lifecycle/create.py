@@ -73,25 +73,35 @@ def create(
     for none: then there is no root file system unless the configuration names one. backend: dir; "best" and "none" mean it
     too. progress: show the template's output.
     """
-    with Undo() as undo:
-        this = _Creation(name, lxcpath, undo)
-        _refuse_existing(this)
-        this.template = find_template(template) if template is not None else ""
-        this.words = template_args
-        this.quiet = not progress
-        _read(this, config_file)
-        module = storage.load("dir" if backend in ("", "none", "best") else backend)
-        _reserve(this)
-        if this.template or this.conf["lxc.rootfs.path"]:
-            _make_rootfs(this, module.create, module.destroy, backend_opts or {})
-        undo(files.unlink_quietly, f"{this.folder}/{CONFIG}")
-        this.conf.save(f"{this.folder}/{CONFIG}")
-        if this.template:
-            _run_template(this)
-        _run_hooks(this)
-        assert this.partial is not None
-        this.partial.release()
-        undo.commit()
+    before = os.umask(0o022)
+    try:
+        with Undo() as undo:
+            this = _Creation(name, lxcpath, undo)
+            this.template = template or ""
+            this.words = template_args
+            this.quiet = not progress
+            _create(this, config_file, "dir" if backend in ("", "none", "best") else backend, backend_opts or {})
+            undo.commit()
+    finally:
+        os.umask(before)
+
+
+def _create(this: _Creation, config_file: str | None, backend: str, options: dict[str, str]) -> None:
+    _refuse_existing(this)
+    if this.template:
+        this.template = find_template(this.template)
+    _read(this, config_file)
+    module = storage.load(backend)
+    _reserve(this)
+    if this.template or this.conf["lxc.rootfs.path"]:
+        _make_rootfs(this, module.create, module.destroy, options)
+    this.undo(files.unlink_quietly, f"{this.folder}/{CONFIG}")
+    _write_first(this)
+    if this.template:
+        _run_template(this)
+    _run_hooks(this)
+    assert this.partial is not None
+    this.partial.release()
 
 
 def _refuse_existing(this: _Creation) -> None:
@@ -262,6 +272,16 @@ def _make_rootfs(
     except OSError as error:
         raise LxcError(f'Error chowning "{path}" to container root: {describe(error)}') from error
     this.rootfs = path
+
+
+def _write_first(this: _Creation) -> None:
+    """The configuration as the template finds it. Not synced: until `partial` goes, a crash undoes the whole creation."""
+    path = f"{this.folder}/{CONFIG}"
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660), "wb") as file:
+            file.write(this.conf.write_text().encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise LxcError(f"cannot write the configuration {path}: {describe(error)}") from error
 
 
 # -- template and hooks -------------------------------------------------------------------------------------------------

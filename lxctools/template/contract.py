@@ -10,7 +10,7 @@ import select
 import sys
 import time
 
-from .. import files, paths, process
+from .. import paths, process
 from ..config import grammar
 from ..config.conf import Config
 from ..errors import LxcError, describe
@@ -119,7 +119,9 @@ class Target:
         ):
             if lines:
                 text += ("\n" if text else "") + f"# {title}\n" + "".join(f"{line}\n" for line in lines)
-        files.write_atomic(self.config, text.encode("utf-8", "surrogateescape"), 0o640)
+        # In place: its owner and mode stay, and a creation that is cut off here is undone as a whole.
+        with open(os.open(self.config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640), "wb") as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
         if self.mapped:
             os.chown(self.config, self.mapped_uid, self.mapped_gid)
 

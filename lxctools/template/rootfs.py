@@ -154,14 +154,27 @@ class Rootfs:
             os.close(parent)
 
     def links(self, folder: str, names: Iterable[str], target: str) -> None:
-        """Symbolic links to one target in a folder, where the names are not taken."""
+        """Symbolic links to one target in a folder, where the names are not taken.
+
+        They are names of one link (link(2) of a link): hundreds of inodes less to make, and later to remove.
+        """
         fd = self._folder(folder)
         try:
+            first = ""
             for name in names:
                 try:
-                    os.symlink(target, name, dir_fd=fd)
+                    if first:
+                        os.link(first, name, src_dir_fd=fd, dst_dir_fd=fd, follow_symlinks=False)
+                    else:
+                        os.symlink(target, name, dir_fd=fd)
+                        first = name
                 except FileExistsError:
-                    pass
+                    continue
+                except OSError as error:
+                    if not first or error.errno not in (errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+                        raise
+                    os.symlink(target, name, dir_fd=fd)  # a file system with fewer names for a file, or one that cannot do it
+                    first = name
         finally:
             os.close(fd)
 

@@ -140,6 +140,21 @@ def test_none_is_a_configuration_and_nothing_else(unchanged_host: None, lxcpath:
     assert os.listdir(lxcpath / "c1") == ["config"]
 
 
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_modes_do_not_depend_on_the_umask(unchanged_host: None, lxcpath: Path, work: Path, mask: int) -> None:
+    modes = []
+    for tools in (host.THEIRS, host.OURS):
+        before = os.umask(mask)
+        try:
+            assert create(lxcpath, "c1", "-t", script(work / "t", "#!/bin/sh\n"), "-f", work / "empty.conf", tools=tools).returncode == 0
+        finally:
+            os.umask(before)
+        folder = lxcpath / "c1"
+        modes.append([path.stat().st_mode & 0o7777 for path in (folder, folder / "rootfs", folder / "config")])
+        destroy(lxcpath, "c1")
+    assert modes[1] == modes[0] == [0o770, 0o755, 0o640]
+
+
 @pytest.mark.parametrize("backend", ["", "dir", "none", "best"])
 def test_backends_that_mean_a_folder(unchanged_host: None, lxcpath: Path, work: Path, backend: str) -> None:
     words = ["-B", backend] if backend else []
