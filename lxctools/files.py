@@ -150,14 +150,15 @@ def _is_removable(parent: int, name: str, path: str) -> bool:
 class _Removal:
     """One removal. Without recursion: a container's owner decides how deep its folders are."""
 
-    __slots__ = ("_beat", "_lifted_name", "_moved", "_shown", "_top")
+    __slots__ = ("_beat", "_lifted", "_moved", "_prefix", "_shown", "_top")
 
     def __init__(self, shown: str, beat: Callable[[], object] | None) -> None:
         self._shown = shown
         self._beat = beat
         self._top = -1
         self._moved = 0
-        self._lifted_name = f".{os.urandom(8).hex()}."
+        self._lifted: list[str] = []  # what was moved to the top and is still to be removed
+        self._prefix = f".{os.urandom(8).hex()}."
 
     def run(self, parent: int, name: str) -> None:
         """Remove the folder name in parent. Raises OSError, LxcError."""
@@ -170,8 +171,9 @@ class _Removal:
                 fd, own_name, left = stack[-1]
                 if left:
                     self._descend(stack, fd, left)
-                elif len(stack) == 1 and self._moved:
-                    left += self._lifted(fd)
+                elif len(stack) == 1 and self._lifted:
+                    left += self._lifted
+                    self._lifted.clear()
                 else:
                     stack.pop()
                     os.close(fd)
@@ -185,19 +187,16 @@ class _Removal:
         if len(stack) < _DEEPEST:
             self._enter(stack, fd, name)
             return
-        # Too deep to go on: the folder is moved to the top, where it is found later.
+        # Too deep to go on: the folder is moved to the top, and its turn comes later.
         self._moved += 1
+        lifted = f"{self._prefix}{self._moved}"
         try:
-            os.rename(name, f"{self._lifted_name}{self._moved}", src_dir_fd=fd, dst_dir_fd=self._top)
+            os.rename(name, lifted, src_dir_fd=fd, dst_dir_fd=self._top)
+            self._lifted.append(lifted)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
             self._enter(stack, fd, name)  # a subvolume
-
-    def _lifted(self, fd: int) -> list[str]:
-        """What _descend() has moved to the top."""
-        self._moved = 0
-        return [name for name in os.listdir(fd) if name.startswith(self._lifted_name)]
 
     def _enter(self, stack: list[tuple[int, str, list[str]]], parent: int, name: str) -> None:
         """Open a folder, remove the files in it, and put it on the stack with the folders in it."""

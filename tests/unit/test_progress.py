@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What is shown of long work, where, and when."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lxctools import progress
+from lxctools.progress import Progress, quoted
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(progress.time, "monotonic", made)
+    return made
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    master, slave = pty.openpty()
+    os.set_blocking(master, False)
+    yield master, slave
+    os.close(master)
+    os.close(slave)
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    yield reader, writer
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.fixture
+def as_json() -> Iterator[None]:
+    progress.show_as(progress.JSON)
+    yield
+    progress.show_as(progress.LINE)
+
+
+def read(fd: int) -> str:
+    try:
+        return os.read(fd, 65536).decode()
+    except BlockingIOError:
+        return ""
+
+
+def test_nothing_in_the_first_second_then_a_line_that_goes(terminal: tuple[int, int], clock: Clock) -> None:
+    master, slave = terminal
+    with Progress("removing c1", slave) as beat:
+        for _ in range(9):
+            beat()
+            clock.now += 0.1
+        assert read(master) == ""
+        clock.now += 0.2
+        beat(3)
+        assert read(master) == "\r\x1b[Kremoving c1 (1 s, 12)"
+        clock.now += 0.1
+        beat()
+        assert read(master) == "", "not at every beat"
+    assert read(master) == "\r\x1b[K"
+    assert beat.count == 13
+
+
+def test_short_work_shows_nothing(terminal: tuple[int, int], clock: Clock) -> None:
+    with Progress("x", terminal[1]) as beat:
+        beat()
+    assert read(terminal[0]) == ""
+
+
+def test_nothing_without_a_terminal_or_when_quiet(pipe: tuple[int, int], terminal: tuple[int, int], clock: Clock) -> None:
+    for master, fd, quiet in ((*pipe, False), (*terminal, True)):
+        with Progress("x", fd, quiet=quiet) as beat:
+            clock.now += 5
+            beat()
+        assert read(master) == ""
+
+
+def test_a_narrow_terminal_is_not_overrun(terminal: tuple[int, int], clock: Clock) -> None:
+    import fcntl
+    import struct
+    import termios
+
+    fcntl.ioctl(terminal[1], termios.TIOCSWINSZ, struct.pack("HHHH", 24, 20, 0, 0))
+    with Progress("something with a long description", terminal[1]) as beat:
+        clock.now += 2
+        beat()
+        assert read(terminal[0]) == "\r\x1b[Ksomething with a lo"
+
+
+def test_json_lines(pipe: tuple[int, int], clock: Clock, as_json: None) -> None:
+    with pytest.raises(KeyError), Progress('a "b"', pipe[1]) as beat:
+        clock.now += 2
+        beat(5)
+        assert json.loads(read(pipe[0])) == {"progress": 'a "b"', "seconds": 2.0, "count": 5}
+        raise KeyError
+    assert json.loads(read(pipe[0])) == {"progress": 'a "b"', "seconds": 2.0, "count": 5, "done": False}
+    with Progress("c", pipe[1]) as beat:
+        clock.now += 2
+        beat()
+    assert json.loads(read(pipe[0]).splitlines()[-1])["done"] is True
+
+
+def test_nothing_at_all(terminal: tuple[int, int], clock: Clock) -> None:
+    progress.show_as(progress.NOTHING)
+    try:
+        with Progress("x", terminal[1]) as beat:
+            clock.now += 2
+            beat()
+    finally:
+        progress.show_as(progress.LINE)
+    assert read(terminal[0]) == ""
+
+
+def test_a_reader_that_has_gone_stops_nothing(clock: Clock, as_json: None) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with Progress("x", writer) as beat:
+        clock.now += 2
+        beat()
+        clock.now += 2
+        beat()
+    os.close(writer)
+    assert beat.count == 2
+
+
+@given(st.text())
+def test_quoting(text: str) -> None:
+    made = quoted(text)
+    assert made.isascii() and json.loads(made) == text
