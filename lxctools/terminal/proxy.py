@@ -111,7 +111,7 @@ class Proxy:
     def prepare(self) -> None:
         """Raw mode for the caller's terminal, its size for the pty, and its changes from now on.
 
-        Raises OSError; close() undoes what was done.
+        Raises LxcError; close() undoes what was done.
         """
         self._take_signals()
         self._open_stdout()
@@ -121,7 +121,10 @@ class Proxy:
         self._pass_size()
         if self._stdin >= 0 and os.isatty(self._stdin):
             # In the background of a shell this stops us (SIGTTOU), until the user brings us to the foreground.
-            self._settings = tty.make_raw(self._stdin)
+            try:
+                self._settings = tty.make_raw(self._stdin)
+            except OSError as error:
+                raise LxcError(f"cannot connect this terminal to the container's: {describe(error)}") from error
 
     def _take_signals(self) -> None:
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -361,10 +364,7 @@ def _connect(connection: int, proxy: Proxy, number: int) -> int:
             key = f"Ctrl+{chr(proxy.escape + ord('a') - 1)}"
             hint = f"Type <{key} q> to exit the console, <{key} {key}> to enter {key} itself"
             _write_all(2, f"\nConnected to tty {number}\n{hint}\n".encode())
-        try:
-            proxy.prepare()
-        except OSError as error:
-            raise LxcError(f"cannot connect this terminal to the container's: {describe(error)}") from error
+        proxy.prepare()
         return proxy.run(connection)
     finally:
         proxy.close()

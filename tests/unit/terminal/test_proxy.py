@@ -565,3 +565,20 @@ def test_console_refuses_what_cannot_be_polled(monkeypatch: pytest.MonkeyPatch, 
     finally:
         os.close(stdin)
         os.close(out)
+
+
+def test_a_terminal_that_is_gone_before_raw_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_fd: int) -> object:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    keyboard, inside = tty.openpty()
+    master, slave = tty.openpty()
+    monkeypatch.setattr(tty, "make_raw", gone)
+    handlers = [signal.getsignal(n) for n in ENDING]
+    proxied = Proxy(master, stdin=inside, stdout=inside)
+    with pytest.raises(LxcError, match="cannot connect this terminal to the container's: Input/output error"):
+        proxied.prepare()
+    proxied.close()
+    assert handlers == [signal.getsignal(n) for n in ENDING]
+    for fd in (keyboard, inside, slave):
+        os.close(fd)
