@@ -41,9 +41,9 @@ def configure(net: Net, rtnl: rtnetlink.Rtnl) -> None:
         if net["hwaddr"] and net.type != "empty":
             _set_address(net, rtnl, index, key)
         for family in ("ipv4", "ipv6"):
-            for place, prefix, broadcast in net[f"{family}.address"]:
+            for place, prefix, *broadcast in net[f"{family}.address"]:  # IPv6 has none
                 try:
-                    rtnl.add_address(index, place, prefix, broadcast)
+                    rtnl.add_address(index, place, prefix, *broadcast)
                 except OSError as error:
                     raise LxcError(f"{key}.{family}.address = {place}/{prefix}: {describe(error)}") from error
         if net["flags"]:

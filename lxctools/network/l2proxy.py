@@ -30,7 +30,7 @@ def add(net: Net, rtnl: Rtnl) -> None:
     added: list[str] = []
     net.runtime["proxied"] = added
     for family in _NEEDED:
-        for address, _prefix, _broadcast in net[f"{family}.address"]:
+        for address, *_prefix in net[f"{family}.address"]:
             try:
                 rtnl.proxy_neighbour(link.index, address)
             except OSError as error:

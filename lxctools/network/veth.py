@@ -177,8 +177,8 @@ def _router(net: Net, rtnl: rtnetlink.Rtnl, index: int, pair: str, key: str) -> 
                         raise LxcError(f"{key}: the router mode with IPv6 needs net.ipv6.conf.all.forwarding = 1")
                 _sysctl(f"net/ipv6/conf/{pair}/proxy_ndp", key)
             rtnl.proxy_neighbour(index, gateway)
-        for place, _prefix, _broadcast in net[f"{family}.address"]:
-            rtnl.add_route(index, number, destination=place, prefix=length)
+        for entry in net[f"{family}.address"]:
+            rtnl.add_route(index, number, destination=entry[0], prefix=length)
 
 
 def _sysctl(name: str, key: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Fixtures of the tests of mounts."""
+"""Fixtures of the tests of mounts and of networks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from lxctools.linux import proc
 
 from .box import Box
+from .world import World
 
 
 @pytest.fixture
@@ -23,3 +24,10 @@ def box() -> Iterator[Box]:
     mounted = [row.point for row in proc.mountinfo() if row.point.startswith(str(folder))]
     assert not mounted, "left on the host"
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    result = World()
+    yield result
+    result.close()
