@@ -61,6 +61,16 @@ UseDomains=yes
 UseHostname=no
 """
 
+# A container that is `running` has its address; one whose bridge has no DHCP server is not kept from it for long.
+_ONLINE = """\
+[Unit]
+ConditionPathExists=/sys/class/net/eth0
+
+[Service]
+ExecStart=
+ExecStart=-/lib/systemd/systemd-networkd-wait-online --interface=eth0 --timeout=15
+"""
+
 # Other containers are asked for by their bare names, which the bridge's DNS server knows.
 _RESOLVED = """\
 [Resolve]
@@ -289,6 +299,9 @@ def _set_up(target: contract.Target, options: argparse.Namespace) -> int:
     root.write("etc/machine-id", "")
     root.remove("var/lib/dbus/machine-id")
     root.write("etc/systemd/network/lxc-eth.network", _NETWORK)
+    online = "systemd-networkd-wait-online.service"
+    root.write(f"etc/systemd/system/{online}.d/lxc.conf", _ONLINE)
+    root.link(f"etc/systemd/system/multi-user.target.wants/{online}", f"/lib/systemd/system/{online}")
     root.write("etc/systemd/resolved.conf.d/lxc.conf", _RESOLVED)
     root.link("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")
     root.write("etc/systemd/system/container-getty@.service.d/lxc.conf", _GETTY)
