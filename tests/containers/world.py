@@ -13,7 +13,12 @@ ADDRESS = "10.0.3.1"
 _SETUP = """
 set -e
 for folder in /run /var/lib/misc /etc/default; do mount -t tmpfs none $folder; done
+# A new /sys shows this network namespace; the cgroups stay.
+mkdir /run/cgroup
+mount --rbind /sys/fs/cgroup /run/cgroup
 mount -t sysfs none /sys
+mount --move /run/cgroup /sys/fs/cgroup
+rmdir /run/cgroup
 ip link set lo up
 echo 'USE_LXC_BRIDGE="true"' >/etc/default/lxc-net
 cp /etc/default/lxc-net /etc/default/lxc
