@@ -101,7 +101,8 @@ def test_notifications() -> None:
         assert not seccomp.notify_id_valid(listener, first.ident)
         with pytest.raises(OSError, match=r".") as caught:
             seccomp.notify_respond(listener, first.ident)
-        assert caught.value.errno == errno.ENOENT
+        # Answered: gone, or still on its way to the process that asked.
+        assert caught.value.errno in (errno.ENOENT, errno.EINPROGRESS)
         second = seccomp.notify_receive(listener)
         seccomp.notify_respond(listener, second.ident, value=3)
         assert ours.recv(100) == f"{errno.EXDEV} 17".encode()
@@ -109,6 +110,7 @@ def test_notifications() -> None:
     finally:
         os.close(process)
         ours.close()
+        os.kill(pid, 9)  # it may wait for an answer that no one will give
         os.waitpid(pid, 0)
 
 
