@@ -23,7 +23,7 @@ class Settling:
         self._done = _thread.allocate_lock()
 
     def begin(self) -> None:
-        """Start the thread; nothing happens where there is no version 1 hierarchy, whose moves it is for."""
+        """Start the thread; nothing happens where no cgroup that this process is in may be written."""
         path = _own_group()
         if not path:
             return
@@ -48,16 +48,18 @@ class Settling:
         self._done.release()
 
 
-def _own_group() -> str:
-    """cgroup.procs of the cgroup of systemd's own version 1 hierarchy that this process is in, or ""."""
+def _own_group(proc_root: str = "/proc", root: str = _ROOT) -> str:
+    """cgroup.procs of a cgroup that this process is in: systemd's own of version 1, else that of version 2; or ""."""
     try:
-        with open("/proc/self/cgroup", "rb", buffering=0) as file:
+        with open(f"{proc_root}/self/cgroup", "rb", buffering=0) as file:
             lines = file.readall().splitlines()
     except OSError:
         return ""
+    found = ""
     for line in lines:
         _number, name, place = line.split(b":", 2)
-        if name == b"name=systemd":
-            path = f"{_ROOT}/systemd{os.fsdecode(place).rstrip('/')}/cgroup.procs"
-            return path if os.access(path, os.W_OK) else ""
-    return ""
+        if name in (b"name=systemd", b""):
+            folder = f"{root}/systemd" if name else root
+            path = f"{folder}{os.fsdecode(place).rstrip('/')}/cgroup.procs"
+            found = found or (path if os.access(path, os.W_OK) else "")
+    return found
