@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "tests/oracle/" in str(item.path):
                 item.add_marker(pytest.mark.skip(reason="needs Debian's lxc as the oracle"))
+
+
+_LONGEST_TEST = 240
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A test that waits for ever fails, and the others run."""
+
+    def over(_number: int, _frame: object) -> None:
+        raise TimeoutError(f"{item.nodeid} took more than {_LONGEST_TEST} s")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.alarm(_LONGEST_TEST)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session", autouse=True)
