@@ -129,9 +129,7 @@ def _check(found: list[Hierarchy], wanted: set[str] | None, unified: bool, root:
     if not found:
         raise LxcError(
             "no cgroup hierarchy can be written to",
-            remedy=f"mount cgroups on {root}"
-            if os.geteuid() == 0
-            else "use a delegated cgroup: systemd-run --user --scope -p Delegate=yes ...",
+            remedy=f"mount cgroups on {root}" if os.geteuid() == 0 else "use a delegated cgroup: systemd-run --user --scope -p Delegate=yes ...",
         )
     if wanted is not None and not unified:
         missing = wanted - {name for h in found for name in h.controllers}

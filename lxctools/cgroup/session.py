@@ -283,7 +283,8 @@ class ContainerCgroups:
         The owner stays who starts it. A file that this kernel does not have is passed over.
         """
         self._maps = maps
-        gid = to_host(maps, "g", self.conf["lxc.init.gid"] or 0)
+        inside = 0 if to_host(maps, "g", 0) is not None else self.conf["lxc.init.gid"]
+        gid = to_host(maps, "g", inside)
         if gid is None:
             return
         for place in self._places:
@@ -292,7 +293,7 @@ class ContainerCgroups:
                 if os.geteuid() == 0:
                     _give(place.fd, gid, files)
                 else:
-                    run_in_userns(maps, _give, place.fd, self.conf["lxc.init.gid"] or 0, files)
+                    run_in_userns(maps, _give, place.fd, inside, files)
             except (OSError, LxcError) as error:
                 where = place.hierarchy.where(place.inner)
                 log.warn(f"the container cannot manage its cgroup {where}: {describe(error)}")

@@ -287,9 +287,11 @@ def test_processes_that_are_ending_are_waited_for(name: str, warnings: list[str]
         cgroups.close()
 
 
-def test_the_containers_root_may_manage_its_cgroup(name: str) -> None:
-    maps = [IdMap("u", 0, 100000, 65536), IdMap("g", 0, 200000, 65536)]
-    cgroups = ContainerCgroups(conf(), name, hierarchy.detect())
+@pytest.mark.parametrize(("first", "line"), [(0, "lxc.init.gid = 7"), (5, "lxc.init.gid = 5")])
+def test_the_containers_root_may_manage_its_cgroup(name: str, first: int, line: str) -> None:
+    """Without an id 0 inside it is the init's group."""
+    maps = [IdMap("u", 0, 100000, 65536), IdMap("g", first, 200000, 65536)]
+    cgroups = ContainerCgroups(conf(line), name, hierarchy.detect())
     try:
         cgroups.create_payload()
         cgroups.chown_payload(maps)
@@ -450,9 +452,7 @@ def test_unified_base_that_takes_no_processes(name: str) -> None:
     def life() -> list[Any]:
         outer = f"{CGROUP}/{name}"
         os.mkdir(outer)
-        Path(CGROUP, "cgroup.subtree_control").write_text(
-            " ".join(f"+{c}" for c in Path(CGROUP, "cgroup.controllers").read_text().split())
-        )
+        Path(CGROUP, "cgroup.subtree_control").write_text(" ".join(f"+{c}" for c in Path(CGROUP, "cgroup.controllers").read_text().split()))
         Path(outer, "cgroup.procs").write_text("0")
         cgroups = ContainerCgroups(conf("lxc.cgroup.relative = 1"), "c1", hierarchy.detect(relative=True))
         cgroups.create_monitor()
