@@ -244,7 +244,6 @@ class Container:
 
         useinit: run cmd under our own init, as lxc-execute does. Raises LxcError with the reason.
         """
-        self._refuse_host_root(bool(cmd))
         from .cgroup.settle import Settling
 
         settling = Settling()
@@ -263,22 +262,6 @@ class Container:
             close_fds=close_fds,
             destroy=self._destroy_ephemeral,
         )
-
-    def _refuse_host_root(self, has_command: bool) -> None:
-        """Without lxc.rootfs.path the container's root is the host's: its init would boot the host's services a second
-        time, empty its /tmp and open its databases. Only a program named on purpose may run there, and, as in LXC, only
-        with lxc.autodev = 0.
-        """
-        config = self.config
-        if config["lxc.rootfs.path"]:
-            if os.path.realpath(config["lxc.rootfs.path"]) == "/":
-                raise LxcError("lxc.rootfs.path is the host's own root", remedy="name a folder of the container's own")
-            return
-        if config["lxc.autodev"] or not has_command:
-            raise LxcError(
-                f"{self.name} has no root file system (lxc.rootfs.path): it would run on the host's own",
-                remedy="set lxc.rootfs.path; to run one program on the host's files: lxc.autodev = 0, and name it after --",
-            )
 
     def _destroy_ephemeral(self) -> None:
         self.destroy()

@@ -114,9 +114,9 @@ def file_path() -> str:
     return _state.path
 
 
-def open_syslog(facility: int) -> None:
-    """Send records to syslog too; facility is one of the syslog module's LOG_* numbers."""
-    syslog.openlog(_state.prog, syslog.LOG_PID, facility)
+def open_syslog(facility: str) -> None:
+    """Send records to syslog too; facility: daemon or local0 to local7 (the value of lxc.log.syslog)."""
+    syslog.openlog(_state.prog, syslog.LOG_PID, getattr(syslog, f"LOG_{facility.upper()}"))
     _state.use_syslog = True
 
 
@@ -146,7 +146,7 @@ def record(wanted: int, text: str, depth: int = 1) -> None:
         name = f" {state.name}" if state.name else ""
         _write(state.fd, f"{state.prog}{name} {stamp} {LEVELS[wanted]:<8} {where}")
     if state.use_syslog:
-            syslog.syslog(_SYSLOG_PRIORITY[wanted], f"{state.name}: {where}")
+        syslog.syslog(_SYSLOG_PRIORITY[wanted], f"{state.name}: {where}")
 
 
 def _write(fd: int, line: str) -> None:
@@ -157,6 +157,12 @@ def _write(fd: int, line: str) -> None:
         os.write(fd, data)
     except OSError:
         pass  # a full disk or closed stderr must not stop the container
+
+
+def tell(text: str) -> None:
+    """A line for the user on stderr, whatever the level, unless quiet: what was done beyond what was asked for."""
+    if _state.to_stderr:
+        _write(2, f"{_state.prog}: {_state.name}: {text}")
 
 
 def trace(text: str) -> None:

@@ -26,7 +26,7 @@ from ..idmap.ranges import to_host
 from ..storage import backend as storage
 from ..template.run import find_template, run_template
 from ..undo import Undo
-from .folder import CONFIG, clear_abandoned
+from .folder import CONFIG, clear_abandoned, keep_rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,9 +149,8 @@ def _reserve(this: _Creation) -> None:
     """Make the container's folder and mark it as being made. Raises LxcError, also when another one has it."""
     _make_parents(this.folder, this.undo)
     with locks.ContainerLock(this.lxcpath, this.name):
-        if clear_abandoned(this.name, this.lxcpath) and not this.quiet:
-            said = f"{log.prog()}: {this.name}: removed what an interrupted creation had left in {this.folder}\n"
-            os.write(2, said.encode("utf-8", "backslashreplace"))
+        if clear_abandoned(this.name, this.lxcpath):
+            log.tell(f"removed what an interrupted creation had left in {this.folder}")
         _refuse_existing(this)
         uid, gid = _container_root(this.conf["lxc.idmap"])
         try:
@@ -252,6 +251,7 @@ def _make_rootfs(
 ) -> None:
     conf = this.conf
     path = conf["lxc.rootfs.path"]
+    made = False
     if path:
         if not os.path.exists(path):
             raise LxcError(
@@ -267,6 +267,8 @@ def _make_rootfs(
             assert this.partial is not None
             this.partial.note(path)
         conf.set("lxc.rootfs.path", spec)
+    if not made and not files.is_below(path, this.folder):
+        this.undo(files.unlink_quietly, keep_rootfs(this.folder, path))
     try:
         _give(path, *_container_root(conf["lxc.idmap"]), this.undo)
     except OSError as error:

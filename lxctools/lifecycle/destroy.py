@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import os
 
-from .. import files, locks, process
+from .. import files, locks, log, process
 from ..config.conf import Config
 from ..errors import ConfigError, LxcError, NotDefined, describe
 from ..hooks.run import HookContext, run_hooks
 from ..progress import Progress
 from ..protocol import client
 from ..storage import backend as storage
-from .folder import CONFIG, clear_abandoned, remove_folder
+from .folder import CONFIG, clear_abandoned, keeps_rootfs, remove_folder
 
 
 def destroy(name: str, lxcpath: str, *, conf: Config | None = None, force: bool = False) -> None:
@@ -86,6 +86,9 @@ def _refuse_dependants(name: str, folder: str) -> None:
 def _remove_rootfs(conf: Config, folder: str, beat: Progress) -> None:
     path = conf["lxc.rootfs.path"]
     if not path or not os.path.lexists(path):
+        return
+    if keeps_rootfs(folder, path):
+        log.tell(f"kept {path}: it was there before the container")
         return
     _refuse_shared(path, folder)
     storage.for_config(conf).destroy(path, beat)

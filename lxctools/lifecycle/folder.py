@@ -14,6 +14,26 @@ if TYPE_CHECKING:
 
 MARK = "partial"
 CONFIG = "config"
+_KEPT = "rootfs.kept"
+
+
+def keep_rootfs(folder: str, path: str) -> str:
+    """Note that the root file system at path was there before the container and stays after it; returns the note's path.
+
+    Not in the configuration: C LXC has no key for it. Raises OSError.
+    """
+    note = f"{folder}/{_KEPT}"
+    files.write_atomic(note, f"{os.path.realpath(path)}\n".encode("utf-8", "surrogateescape"))
+    return note
+
+
+def keeps_rootfs(folder: str, path: str) -> bool:
+    """Whether the root file system at path is not the container's to remove (keep_rootfs())."""
+    try:
+        with open(f"{folder}/{_KEPT}", encoding="utf-8", errors="surrogateescape") as file:
+            return file.read().rstrip("\n") == os.path.realpath(path)
+    except FileNotFoundError:
+        return False
 
 
 def remove_folder(folder: str, last: str, beat: Callable[[], object] | None = None) -> None:

@@ -76,6 +76,11 @@ def default_dispositions() -> None:
     for number in all_but(()):
         if number not in _RESERVED:
             _signal.signal(number, _signal.SIG_DFL)
+    default_reserved()
+
+
+def default_reserved() -> None:
+    """The default action for the signals that the C library keeps for itself, and whose disposition it does not let change."""
     empty = bytes(32)  # struct kernel_sigaction: handler SIG_DFL, no flags, no restorer, no mask
     for number in _RESERVED:
         try:

@@ -56,7 +56,6 @@ def kill_init(run: Instance) -> None:
 
 def wind_up(run: Instance, target: str) -> str:
     """Give back everything; returns the target, which a failing post-stop hook turns from REBOOT into STOP."""
-    run.stopping_for = target
     hooks = run.hooks
     _step("taking down the network", _network, run)
     run.announce(states.STOPPING)

@@ -95,7 +95,6 @@ class Instance:
         "server",
         "signal_fd",
         "state",
-        "stopping_for",
         "ttys",
     )
 
@@ -123,7 +122,6 @@ class Instance:
         self.devpts_fd = -1
         self.seccomp_fd = -1
         self.pin_fd = -1
-        self.stopping_for = STOP
 
     @property
     def name(self) -> str:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from ..config.conf import Config
 
+_HOSTS_INIT = "/sbin/init"
 _CANCELLING = frozenset((_signal.SIGTERM, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGHUP))
 
 
@@ -60,7 +61,7 @@ def start(
     execute the program's status. Raises LxcError with the first real reason, AlreadyRunning.
     """
     _refuse_half_created(name, lxcpath)
-    _refuse_the_hosts_root(conf, argv, execute=execute)
+    _refuse_the_hosts_root(name, conf, argv)
     if execute or conf["lxc.hook.start"]:
         _seal()
     request = Request(
@@ -95,9 +96,9 @@ def start(
 
 def _refuse_half_created(name: str, lxcpath: str) -> None:
     found = locks.partial_state(lxcpath, name)
-    if found == "ongoing":
+    if found == locks.ONGOING:
         raise LxcError(f'cannot start "{name}": Ongoing container creation detected', remedy="wait for lxc-create to end")
-    if found == "abandoned":
+    if found == locks.ABANDONED:
         raise LxcError(
             f'cannot start "{name}": its creation was interrupted and it is incomplete',
             remedy=f"lxc-destroy -n {name}, then lxc-create it again",
@@ -112,22 +113,26 @@ def _seal() -> None:
         raise LxcError(f"cannot protect the host's interpreter from the container: {describe(error)}") from error
 
 
-def _refuse_the_hosts_root(conf: Config, argv: Sequence[str], *, execute: bool) -> None:
-    """A container without a root file system runs on the host's: never with the host's init, never below /dev of ours."""
+def _refuse_the_hosts_root(name: str, conf: Config, argv: Sequence[str]) -> None:
+    """Without lxc.rootfs.path the container's root is the host's: its init would boot the host's services a second time,
+    empty its /tmp and open its databases. Only a program named on purpose may run there, and, as in LXC, only with
+    lxc.autodev = 0. Raises LxcError.
+    """
     path = conf["lxc.rootfs.path"]
-    if path and os.path.realpath(path) == "/":
-        raise LxcError("lxc.rootfs.path is the host's own root", remedy="name the container's root file system")
-    if path or execute:
+    if path:
+        if os.path.realpath(path) == "/":
+            raise LxcError("lxc.rootfs.path is the host's own root", remedy="name a folder of the container's own")
         return
-    if not argv and not conf["lxc.init.cmd"]:
+    if conf["lxc.autodev"] or not argv:
         raise LxcError(
-            "the container has no root file system: its init would be the host's, on the host's root",
-            remedy="set lxc.rootfs.path, or name a program after --",
+            f"{name} has no root file system (lxc.rootfs.path): it would run on the host's own",
+            remedy="set lxc.rootfs.path; to run one program on the host's files: lxc.autodev = 0, and name it after --",
         )
-    if conf["lxc.autodev"]:
+    program = argv[0] if "/" in argv[0] else f"{os.path.dirname(_HOSTS_INIT)}/{argv[0]}"
+    if os.path.realpath(program) == os.path.realpath(_HOSTS_INIT):
         raise LxcError(
-            "the container has no root file system: lxc.autodev would cover the host's /dev",
-            remedy="set lxc.rootfs.path, or lxc.autodev = 0",
+            f"{name} has no root file system (lxc.rootfs.path), and {argv[0]} is the host's own init",
+            remedy="set lxc.rootfs.path, or name another program",
         )
 
 
@@ -153,6 +158,8 @@ def run_monitor(request: Request, command_socket: command_server.ListeningSocket
     watched = monitor.NOT_BLOCKED - {_signal.SIGWINCH} if request.foreground else monitor.NOT_BLOCKED
     run.old_mask = signals.block_all_but(watched)
     run.signal_fd = signals.signalfd(signals.all_but(watched))
+    if request.conf["lxc.log.syslog"]:
+        log.open_syslog(request.conf["lxc.log.syslog"])
     if request.pidfile:
         _write_pidfile(request.pidfile)
     try:
@@ -161,7 +168,7 @@ def run_monitor(request: Request, command_socket: command_server.ListeningSocket
         while True:
             try:
                 _boot(run)
-            except (LxcError, OSError, PeerGone) as error:
+            except Exception as error:  # whatever went wrong, everything is given back
                 _abort(run, error)
                 return 1
             wait_status = monitor.watch(run)
@@ -196,6 +203,8 @@ def _abort(run: Instance, error: BaseException) -> None:
     """A start that failed: tell the clients, end what runs, give everything back, then tell the command why."""
     if isinstance(error, PeerGone):
         error = _last_words(run) or LxcError(_why_child_died(run))
+    elif not isinstance(error, LxcError | OSError):
+        error = LxcError(f"internal error in the monitor: {type(error).__name__}: {error}")
     for state in [states.ABORTING] * (2 if run.init_pid else 1):
         run.announce(state)
     end.kill_init(run)
@@ -234,7 +243,6 @@ def _why_child_died(run: Instance) -> str:
 def _boot(run: Instance) -> None:
     """One boot: everything between STARTING and RUNNING. What it makes, end.wind_up() gives back."""
     conf = run.conf
-    run.stopping_for = STOP
     label = lsm.prepare(conf)
     run.announce(states.STARTING)
     _hooks(run, "pre-start")
@@ -253,7 +261,7 @@ def _boot(run: Instance) -> None:
     assert run.channel is not None
     run.namespace_fds = spaces.keep(run.init_pid, run.clone_flags)
     if conf["lxc.sched.core"]:
-        sched.core_sched_create(run.init_pid, sched.PIDTYPE_TGID)
+        _core_scheduling(run.init_pid)
     maps = conf["lxc.idmap"]
     if run.clone_flags & sched.CLONE_NEWUSER:
         idmap_apply.write_maps(run.init_pid, maps)
@@ -281,9 +289,20 @@ def _boot(run: Instance) -> None:
     run.channel.send(EXEC)
     _until_executed(run)
     if run.console is not None:
-        run.console.attach_peer(conf["lxc.console.path"], foreground=run.request.foreground)
+        run.console.attach_peer(foreground=run.request.foreground)
     run.announce(states.RUNNING)
     run.report.running()
+
+
+def _core_scheduling(pid: int) -> None:
+    """A core scheduling cookie of its own for the container (lxc.sched.core, prctl(2) PR_SCHED_CORE). Raises LxcError."""
+    try:
+        sched.core_sched_create(pid, sched.PIDTYPE_TGID)
+    except OSError as error:
+        raise LxcError(
+            f"lxc.sched.core: this kernel or machine has no core scheduling: {describe(error)}",
+            remedy="it needs Linux 5.14 with CONFIG_SCHED_CORE, and SMT switched on; or set lxc.sched.core = 0",
+        ) from error
 
 
 def _hooks(run: Instance, hook: str) -> None:

@@ -129,7 +129,7 @@ class Console:
 
     # -- the peer
 
-    def attach_peer(self, _path: str = "", *, foreground: bool) -> None:
+    def attach_peer(self, *, foreground: bool) -> None:
         """Connect the configured terminal, or in the foreground the monitor's own, if it has one."""
         if self._terminal is None and foreground:
             try:

@@ -176,6 +176,10 @@ def test_a_root_file_system_of_the_configuration(unchanged_host: None, lxcpath: 
     assert not (lxcpath / "c1").exists()
     assert create(lxcpath, "c1", "-t", "none", "-f", work / "c.conf").returncode == 0
     assert (lxcpath / "c1/config").read_text() == (work / "c.conf").read_text()
+    (mine / "precious").touch()
+    done = destroy(lxcpath, "c1")
+    assert done.returncode == 0 and b"kept" in done.stderr
+    assert not (lxcpath / "c1").exists() and (mine / "precious").exists()
 
 
 # -- id maps ------------------------------------------------------------------------------------------------------------
@@ -339,6 +343,12 @@ def test_a_folder_that_was_there_stays(unchanged_host: None, lxcpath: Path, work
         assert done.returncode == 1
         assert os.listdir(mine) == ["precious"]
         assert os.listdir(lxcpath) == []
+    done = create(lxcpath, "c1", "-t", script(work / "t", "#!/bin/sh\n"), "--dir", mine, "-f", work / "empty.conf")
+    assert done.returncode == 0, done.stderr
+    done = destroy(lxcpath, "c1")
+    assert done.returncode == 0 and str(mine).encode() in done.stderr
+    assert os.listdir(mine) == ["precious"]
+    assert os.listdir(lxcpath) == []
 
 
 def test_the_host_s_root_is_no_root_file_system(unchanged_host: None, lxcpath: Path, work: Path) -> None:

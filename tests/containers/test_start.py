@@ -193,9 +193,10 @@ def test_no_rootfs_never_boots_the_host(lxcpath: Path) -> None:
     folder = lxcpath / "c1"
     folder.mkdir()
     (folder / "config").write_text("lxc.uts.name = c1\n")
-    done = ours("start", lxcpath)
-    assert done.returncode == 1
-    assert ours("info", lxcpath, "-sH").stdout == b"STOPPED\n"
+    for words in ((), ("-s", "lxc.autodev = 0"), ("-s", "lxc.autodev = 0", "--", "/sbin/../sbin/init"), ("--", "/bin/true")):
+        done = ours("start", lxcpath, *words)
+        assert done.returncode == 1 and b"no root file system" in done.stderr, words
+        assert ours("info", lxcpath, "-sH").stdout == b"STOPPED\n"
 
 
 def test_stop_clean_and_time_limit(unchanged_host: None, lxcpath: Path) -> None:
