@@ -16,11 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# <linux/fs.h>, ioctl_iflags(2): the numbers speak of a long but the value is an int, and reading and writing change places
-# on some architectures (<asm/ioctl.h>).
-_GETFLAGS, _SETFLAGS = 0x6601 | struct.calcsize("l") << 16, 0x6602 | struct.calcsize("l") << 16
-_SWAPPED = ("ppc", "mips", "sparc", "alpha", "parisc")
-_IMMUTABLE, _APPEND = 0x10, 0x20
+IMMUTABLE, APPEND = 0x10, 0x20  # ioctl_iflags(2)
 _SUBVOLUME_ROOT = 256  # the inode of every btrfs subvolume's top folder
 _DEEPEST = 100  # descriptors that are held open at once; what lies deeper is first moved up
 
@@ -247,12 +243,37 @@ class _Removal:
 
 def _unprotect(fd: int) -> None:
     """Clear the immutable and append-only attributes, and close fd; what has no attributes is left alone."""
-    read, write = (0x80000000, 0x40000000) if not os.uname().machine.startswith(_SWAPPED) else (0x40000000, 0x80000000)
     try:
-        (flags,) = struct.unpack("i", fcntl.ioctl(fd, read | _GETFLAGS, struct.pack("i", 0)))
-        if flags & (_IMMUTABLE | _APPEND):
-            fcntl.ioctl(fd, write | _SETFLAGS, struct.pack("i", flags & ~(_IMMUTABLE | _APPEND)))
+        flags = inode_flags(fd)
+        if flags & (IMMUTABLE | APPEND):
+            set_inode_flags(fd, flags & ~(IMMUTABLE | APPEND))
     except OSError:
         pass  # then the second attempt says why it cannot be removed
     finally:
         os.close(fd)
+
+
+def ioctl_number(direction: str, kind: int, number: int, argument: str) -> int:
+    """The number of an ioctl whose argument, in struct's notation, is read by the caller ("r") or written ("w").
+
+    Reading and writing change places, and the size is shorter, on some architectures (<asm/ioctl.h>).
+    """
+    swapped = os.uname().machine.startswith(("ppc", "mips", "sparc", "alpha", "parisc"))
+    bits = {("r", False): 0x80000000, ("w", False): 0x40000000, ("r", True): 0x40000000, ("w", True): 0x80000000}
+    return bits[direction, swapped] | struct.calcsize(argument) << 16 | kind << 8 | number
+
+
+# <linux/fs.h>: the numbers speak of a long but the value is an int.
+_GETFLAGS, _SETFLAGS = ioctl_number("r", ord("f"), 1, "l"), ioctl_number("w", ord("f"), 2, "l")
+_INT = struct.Struct("i")
+_ZERO = _INT.pack(0)
+
+
+def inode_flags(fd: int) -> int:
+    """The attributes of a file or folder as chattr(1) shows them (FS_*_FL of <linux/fs.h>). Raises OSError."""
+    return int(_INT.unpack(fcntl.ioctl(fd, _GETFLAGS, _ZERO))[0])
+
+
+def set_inode_flags(fd: int, flags: int) -> None:
+    """Set the attributes that inode_flags() reads. Raises OSError."""
+    fcntl.ioctl(fd, _SETFLAGS, _INT.pack(flags))

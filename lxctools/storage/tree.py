@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Copying a folder with everything in it, exactly.
+
+Kept are types, modes, owners (or shifted in the same pass), times to the nanosecond, hard links, holes, extended attributes,
+access lists, file capabilities, and chattr(1)'s attributes. Data is shared where the file system can (FICLONE). Nothing is
+followed: every call goes by descriptors below the two folders, and what is mounted in the source is not part of it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import LxcError, describe
+from ..linux import mount as kernel
+from .tree_copy import Copier, Linked
+from .tree_meta import Shift, drop_inherited
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..idmap.ranges import IdMap
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_QUIET = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NODEV | kernel.MOUNT_ATTR_NOATIME | kernel.MOUNT_ATTR_NOSYMFOLLOW
+
+
+class CopyReport:
+    """What copy_tree() did: entries made, bytes of their data, and paths (below the source) that vanished meanwhile."""
+
+    __slots__ = ("bytes", "files", "vanished")
+
+    def __init__(self, made: int, size: int, vanished: list[str]) -> None:
+        self.files = made
+        self.bytes = size
+        self.vanished = vanished
+
+
+def copy_tree(
+    source: str,
+    target: str,
+    *,
+    shift: tuple[Sequence[IdMap], Sequence[IdMap]] | None = None,
+    beat: Callable[[int], object] | None = None,
+) -> CopyReport:
+    """Copy everything in the folder source, and what the folder itself carries, into target, which is made if missing.
+
+    shift: the maps of the source's and of the target's container; empty ones mean the host's ids. beat is called now and
+    then with the bytes copied so far. Folders may be in the target already (lost+found), other entries of the same name may
+    not. Raises LxcError; then target holds a part, which the caller removes.
+    """
+    if os.path.realpath(target).startswith(f"{os.path.realpath(source).rstrip('/')}/") or _same(source, target):
+        raise LxcError(f"cannot copy {source} into itself, {target}")
+    before = os.umask(0)
+    try:
+        from_fd, detached = _open_source(source)
+        try:
+            to_fd = _open_target(target)
+            try:
+                copier = Copier(from_fd, to_fd, source, _shift(shift), detached=detached)
+                _copy(copier, beat)
+            finally:
+                os.close(to_fd)
+        finally:
+            os.close(from_fd)
+    finally:
+        os.umask(before)
+    return CopyReport(copier.files, copier.bytes, copier.vanished)
+
+
+def _same(source: str, target: str) -> bool:
+    try:
+        return os.path.samefile(source, target)
+    except OSError:
+        return False
+
+
+def _shift(maps: tuple[Sequence[IdMap], Sequence[IdMap]] | None) -> Shift | None:
+    if maps is None or list(maps[0]) == list(maps[1]):
+        return None
+    return Shift(*maps)
+
+
+def _open_source(path: str) -> tuple[int, bool]:
+    """A descriptor of the folder, and whether it is a mount of its own: read-only, and without what is mounted in it."""
+    try:
+        plain = os.open(path, _FOLDER)
+    except OSError as error:
+        raise LxcError(f"cannot read {path}: {describe(error)}") from error
+    try:
+        fd = kernel.open_tree(plain, "", kernel.OPEN_TREE_CLONE | kernel.OPEN_TREE_CLOEXEC | kernel.AT_EMPTY_PATH)
+        try:
+            kernel.mount_setattr(fd, "", kernel.AT_EMPTY_PATH, attr_set=_QUIET, attr_clr=kernel.MOUNT_ATTR__ATIME)
+        except BaseException:
+            os.close(fd)
+            raise
+    except OSError:
+        return plain, False  # not root of the mount namespace: mounts are recognised one by one
+    os.close(plain)
+    return fd, True
+
+
+def _open_target(path: str) -> int:
+    try:
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            pass
+        fd = os.open(path, _FOLDER)
+        try:
+            drop_inherited(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+    except OSError as error:
+        raise LxcError(f"cannot copy into {path}: {describe(error)}") from error
+    return fd
+
+
+def _copy(copier: Copier, beat: Callable[[int], object] | None) -> None:
+    known: dict[tuple[int, int], Linked] = {}
+
+    def tell() -> None:
+        if beat is not None:
+            beat(copier.bytes)
+
+    copier.on(tell, lambda path, names, last: copier.links(path, names, last, known))
+    copier.stack.append("")
+    while copier.stack:
+        copier.folder(copier.stack.pop())
+    copier.finish_late()
