@@ -137,15 +137,14 @@ def text_v1(text: str) -> str:
     return " ".join(_of_node(words[0]) + words[1:]) if text.startswith("/") and len(words) == 2 else text
 
 
-def from_config(entries: list[tuple[str, str]]) -> RuleList:
-    """The list that lxc.cgroup2.devices.allow and .deny make, in the order of the configuration. Raises LxcError."""
+def from_config(rules: list[tuple[str, str]]) -> RuleList:
+    """The list that (key, value) of devices.allow and devices.deny make, in their order; of either version. Raises LxcError."""
     result = RuleList()
-    for file, value in entries:
-        if file in ("devices.allow", "devices.deny"):
-            try:
-                result.add(parse(value, file == "devices.allow"))
-            except ValueError as error:
-                raise LxcError(f"lxc.cgroup2.{file} = {value}: {error}") from None
+    for key, value in rules:
+        try:
+            result.add(parse(value, key.endswith(".allow")))
+        except ValueError as error:
+            raise LxcError(f"{key} = {value}: {error}") from None
     return result
 
 

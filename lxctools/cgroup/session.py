@@ -22,7 +22,7 @@ from ..config.system import system_value
 from ..errors import LxcError, describe
 from ..idmap.ranges import to_host
 from ..idmap.userns import run_in_userns
-from . import devices, folders, names, v1, v2
+from . import devices, folders, names, translate, v1, v2
 from .devices_load import DeviceProgram, may_restrict
 from .hierarchy import UNIFIED, Hierarchy, Host, delegated_files
 
@@ -379,40 +379,40 @@ class ContainerCgroups:
     def setup_limits(self) -> None:
         """Set every limit but those of devices, before init is moved under them. Raises LxcError naming key and file.
 
-        Keys of the version that this host does not control by are passed over with a warning (LXC behaviour).
+        Keys of the cgroup version that this host does not control by are translated, each with a warning (translate.py).
         """
+        plan = self._limits()
+        for key, value, reason, remedy in plan.problems:
+            raise LxcError(f"cannot set {self._assignment(key, value)}: {reason}", remedy=remedy)
+        for key, value, note in plan.notes:
+            log.warn(f"{self._assignment(key, value)} {note}")
+        for setting in plan.settings:
+            self._limit(setting)
+
+    def _limits(self) -> translate.Plan:
         unified = self.host.layout == UNIFIED
-        for prefix, entries, applies in (
-            ("lxc.cgroup.", v1.in_order(self.conf["lxc.cgroup"]), not unified),
-            ("lxc.cgroup2.", self.conf["lxc.cgroup2"], unified),
-        ):
-            for file, value in entries:
-                if not applies:
-                    has = "only the unified cgroup hierarchy" if unified else "controllers of cgroup version 1"
-                    log.warn(f"{prefix}{file} = {value} is passed over: this host has {has}")
-                elif not file.startswith("devices."):
-                    self._limit(prefix, file, value, value)
+        core = not unified and self.host.unified is not None
+        return translate.plan(self.conf["lxc.cgroup"], self.conf["lxc.cgroup2"], unified=unified, core=core)
 
     def setup_device_limits(self) -> None:
         """Set the limits of devices, after the container's own nodes have been made. Raises LxcError."""
+        rules = self._limits().devices
         if self.host.layout == UNIFIED:
-            self._program = DeviceProgram(self._places[-1].limit_fd, devices.from_config(self.conf["lxc.cgroup2"]))
+            self._program = DeviceProgram(self._places[-1].limit_fd, devices.from_config(rules))
             self._program.enforce()
             return
-        for file, value in self.conf["lxc.cgroup"]:
-            if file.startswith("devices."):
-                try:
-                    self._limit("lxc.cgroup.", file, value, devices.text_v1(value))
-                except ValueError as error:
-                    raise LxcError(f"cannot set {self._assignment('lxc.cgroup.' + file, value)}: {error}") from None
+        for key, value in rules:
+            try:
+                text = devices.text_v1(value)
+            except ValueError as error:
+                raise LxcError(f"cannot set {self._assignment(key, value)}: {error}") from None
+            self._limit(translate.Setting(key, value, [(f"devices.{key.partition('.devices.')[2]}", text)]))
 
-    def _limit(self, prefix: str, file: str, value: str, text: str) -> None:
-        attempt = f"cannot set {self._assignment(prefix + file, value)}"
-        controller = file.partition(".")[0]
-        place = self._places[-1] if self.host.layout == UNIFIED else self._find(controller)
-        if place is None or "/" in file:
-            what = f"the {controller} controller is not usable on this host" if place is None else "it is no file's name"
-            raise LxcError(f"{attempt}: {what}", remedy="remove the key, or mount the controller")
+    def _limit(self, setting: translate.Setting) -> None:
+        """Write the first of a setting's files that is there. Raises LxcError."""
+        attempt = f"cannot set {self._assignment(setting.key, setting.value)}"
+        place = self._place_of(setting.choices[0][0], attempt)
+        file, text = next((choice for choice in setting.choices if _exists(place.limit_fd, choice[0])), setting.choices[0])
         path = f"{place.hierarchy.where(place.limit)}/{file}"
         try:
             folders.write(place.limit_fd, file, text)
@@ -425,6 +425,17 @@ class ContainerCgroups:
                 f'{attempt}: writing "{text}" to {path}: {describe(error)}',
                 remedy="this kernel has no such file" if error.errno == errno.ENOENT else "",
             ) from error
+
+    def _place_of(self, file: str, attempt: str) -> _Place:
+        controller = file.partition(".")[0]
+        if self.host.layout == UNIFIED or controller == "cgroup":
+            place = next((place for place in self._places if place.hierarchy.version == 2), None)
+        else:
+            place = self._find(controller)
+        if place is None or "/" in file:
+            what = f"the {controller} controller is not usable on this host" if place is None else "it is no file's name"
+            raise LxcError(f"{attempt}: {what}", remedy="remove the key, or mount the controller")
+        return place
 
     def _assignment(self, key: str, value: str) -> str:
         where = self.conf.where(key)

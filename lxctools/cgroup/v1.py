@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Cgroup version 1: what a new cpuset needs, the order of limits, the freezer (Documentation/admin-guide/cgroup-v1/)."""
+"""Cgroup version 1: what a new cpuset needs, the freezer (Documentation/admin-guide/cgroup-v1/)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,6 @@ if TYPE_CHECKING:
 
 _CPU = "/sys/devices/system/cpu"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
-
-
-def in_order(entries: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """(file, value) in the order in which they can be written: as configured, but memory.memsw.limit_in_bytes last.
-
-    The kernel refuses a limit of memory and swap that is below the limit of memory (memory.rst, 8.2). LXC behaviour.
-    """
-    return sorted(entries, key=lambda entry: entry[0] == "memory.memsw.limit_in_bytes")
 
 
 def prepare_cpuset(base: int, made: list[str], sys_cpu: str = _CPU) -> None:

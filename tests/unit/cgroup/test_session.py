@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -129,7 +129,8 @@ def test_limits_of_version_1(tmp_path: Path, made: list[ContainerCgroups], warni
         "lxc.cgroup.memory.limit_in_bytes = 1G",
         "lxc.cgroup.devices.deny = a",
         "lxc.cgroup.devices.allow = /dev/null rw",
-        "lxc.cgroup2.memory.max = 1G",
+        "lxc.cgroup2.memory.max = 5G",
+        "lxc.cgroup2.memory.high = 1G",
     )
     made.append(ContainerCgroups(conf(*lines), "c1", fake.detect()))
     made[0].create_payload()
@@ -140,11 +141,12 @@ def test_limits_of_version_1(tmp_path: Path, made: list[ContainerCgroups], warni
     assert "lxc.cgroup.memory.memsw.limit_in_bytes = 2G" in str(caught.value)
     assert f"{folder}/memory.memsw.limit_in_bytes: No such file" in str(caught.value)
     assert (folder / "memory.limit_in_bytes").read_text() == "1G", "written first, and without a newline"
-    assert warnings == []
     (folder / "memory.memsw.limit_in_bytes").touch()
+    warnings.clear()
     made[0].setup_limits()
     assert (folder / "memory.memsw.limit_in_bytes").read_text() == "2G"
-    assert len(warnings) == 1 and "lxc.cgroup2.memory.max = 1G is passed over" in warnings[0]
+    assert (folder / "memory.limit_in_bytes").read_text() == "1G", "the native line counts"
+    assert len(warnings) == 1 and "lxc.cgroup2.memory.high = 1G is passed over" in warnings[0]
     devices = fake.root / "devices" / "lxc.payload.c1"
     for name in ("devices.deny", "devices.allow"):
         (devices / name).touch()
@@ -186,15 +188,60 @@ def unified_with_files(tmp_path: Path, fake: FakeHost, cgroups: ContainerCgroups
 
 def test_limits_of_version_2(tmp_path: Path, made: list[ContainerCgroups], warnings: list[str]) -> None:
     fake = unified(tmp_path)
-    lines = ("lxc.cgroup2.memory.max = 1G", "lxc.cgroup2.pids.max = 7", "lxc.cgroup.memory.limit_in_bytes = 1G")
+    lines = ("lxc.cgroup2.memory.max = 1G", "lxc.cgroup2.pids.max = 7", "lxc.cgroup.memory.limit_in_bytes = 2G")
     made.append(ContainerCgroups(conf(*lines), "c1", fake.detect()))
     folder = unified_with_files(tmp_path, fake, made[0])
     for name in ("memory.max", "pids.max"):
         (folder / name).touch()
     made[0].setup_limits()
     assert [(folder / name).read_text() for name in ("memory.max", "pids.max")] == ["1G", "7"]
-    assert len(warnings) == 1 and "lxc.cgroup.memory.limit_in_bytes = 1G is passed over" in warnings[0]
+    assert warnings == [], "it was written for both versions"
     assert (fake.root / "cgroup.subtree_control").read_text() == "+cpuset +cpu +io +memory +pids"
+
+
+def test_limits_of_version_1_on_a_unified_host(tmp_path: Path, made: list[ContainerCgroups], warnings: list[str]) -> None:
+    fake = unified(tmp_path)
+    lines = (
+        "lxc.cgroup.memory.limit_in_bytes = 1G",
+        "lxc.cgroup.memory.memsw.limit_in_bytes = 3G",
+        "lxc.cgroup.cpu.shares = 512",
+        "lxc.cgroup.blkio.weight = 100",
+    )
+    made.append(ContainerCgroups(conf(*lines), "c1", fake.detect()))
+    folder = unified_with_files(tmp_path, fake, made[0])
+    for name in ("memory.max", "memory.swap.max", "cpu.weight", "io.bfq.weight"):
+        (folder / name).touch()
+    made[0].setup_limits()
+    found = {file.name: file.read_text() for file in folder.iterdir()}
+    assert found == {"memory.max": "1G", "memory.swap.max": str(2 << 30), "cpu.weight": "50", "io.bfq.weight": "20"}
+    assert len(warnings) == len(lines)
+    assert "lxc.cgroup.cpu.shares = 512 is of cgroup version 1: set as cpu.weight = 50" in warnings
+
+
+def test_limits_of_version_2_on_a_hybrid_host(tmp_path: Path, made: list[ContainerCgroups], warnings: list[str]) -> None:
+    fake = hybrid(tmp_path)
+    made.append(ContainerCgroups(conf("lxc.cgroup2.memory.max = 1G", "lxc.cgroup2.cgroup.max.depth = 4"), "c1", fake.detect()))
+    made[0].create_payload()
+    memory = fake.root / "memory" / "lxc.payload.c1" / "memory.limit_in_bytes"
+    depth = fake.root / "unified" / "lxc.payload.c1" / "cgroup.max.depth"
+    for file in (memory, depth):
+        file.touch()
+    made[0].setup_limits()
+    assert (memory.read_text(), depth.read_text()) == ("1G", "4")
+
+
+@pytest.mark.parametrize(
+    ("host", "line"),
+    [(hybrid, "lxc.cgroup2.memory.high = 1G"), (unified, "lxc.cgroup.memory.swappiness = 5"), (unified, "lxc.cgroup.foo.bar = 1")],
+)
+def test_a_limit_without_a_counterpart_is_refused(
+    tmp_path: Path, made: list[ContainerCgroups], host: Callable[[Path], FakeHost], line: str
+) -> None:
+    made.append(ContainerCgroups(conf(line), "c1", host(tmp_path).detect()))
+    made[0].create_payload()
+    with pytest.raises(LxcError) as caught:
+        made[0].setup_limits()
+    assert f"cannot set {line}" in str(caught.value) and "no counterpart" in str(caught.value)
 
 
 def test_answers_on_a_hybrid_host(tmp_path: Path, made: list[ContainerCgroups]) -> None:

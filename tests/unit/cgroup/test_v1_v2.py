@@ -33,11 +33,6 @@ def test_list_format() -> None:
     assert v1.parse_list("\n") == set()
 
 
-def test_memory_and_swap_comes_after_memory() -> None:
-    entries = [("memory.memsw.limit_in_bytes", "2G"), ("cpu.shares", "5"), ("memory.limit_in_bytes", "1G"), ("cpu.shares", "6")]
-    assert v1.in_order(entries) == [*entries[1:], entries[0]]
-
-
 def cpuset(folder: Path, cpus: str = "", mems: str = "") -> None:
     folder.mkdir(exist_ok=True)
     (folder / "cpuset.cpus").write_text(cpus)
