@@ -159,10 +159,7 @@ class Container:
 
     def set_config_item(self, key: str, value: str | Sequence[str]) -> None:
         """Replace a value in memory; a sequence sets the items of a list. Raises ConfigError."""
-        config = self.config
-        config.clear(key)
-        for item in [value] if isinstance(value, str) else value:
-            config.set(key, item)
+        self.config.replace(key, [value] if isinstance(value, str) else value)
 
     def append_config_item(self, key: str, value: str) -> None:
         """Set a value in memory, or add an item to a list. Raises ConfigError."""

@@ -18,10 +18,11 @@ from . import grammar, keys, legacy, writer
 from . import net as network
 from .kernel import check_namespace
 from .mount import RootfsPath
-from .values import BadValue, nearest
+from .values import BadValue, Members, nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from .net import Net
@@ -37,11 +38,11 @@ class Config:
     __slots__ = (
         "_backend",
         "_files",
-        "_first_network",
         "_foreign",
-        "_last_network",
         "_nets",
+        "_old_networks",
         "_raw",
+        "_size",
         "_source",
         "_values",
         "_where",
@@ -56,8 +57,8 @@ class Config:
         self._raw = writer.RawText()
         self._source: grammar.Source | None = None  # what is being read now
         self._files = 0
-        self._first_network = -1  # the first that lxc.network.* lines speak of
-        self._last_network = -1  # the one that they speak of now, once lxc.network.type has begun it
+        self._size = 0  # characters read
+        self._old_networks = legacy.Networks()  # what lxc.network.* lines speak of
         self._backend = ""  # lxc.rootfs.backend
         self._foreign: dict[str, list[str]] = {}
 
@@ -78,7 +79,8 @@ class Config:
     def load(self, path: str, problems: list[ConfigError] | None = None) -> None:
         """Read a file on top of what is there; its lines become part of the text that save() writes.
 
-        problems: collects the errors instead of the first one being raised. Raises ConfigError.
+        problems: collects the errors, as far as there are not too many, instead of the first one being raised. Raises
+        ConfigError.
         """
         self.path = self.path or path
         self._read(path, problems, own=True)
@@ -100,14 +102,23 @@ class Config:
         self._lines(grammar.read(source), source, problems, own=own)
 
     def _lines(self, text: str, source: grammar.Source, problems: list[ConfigError] | None, *, own: bool) -> None:
+        self._size += len(text)
+        if self._size > grammar.LARGEST_TREE:
+            raise ConfigError(f"the configuration and what it includes are larger than {grammar.LARGEST_TREE >> 20} MB")
+        lines = grammar.split_lines(text)
+        if legacy.NETWORK in text:
+            self._old_networks.reserve(lines)
+        too_long = grammar.LONGEST_LINE if len(text) > grammar.LONGEST_LINE else 0
         before, self._source = self._source, source
         parse, assign, where, path = grammar.parse_line, self._assign, self._where, source.path
         foreign = self._foreign
         try:
-            for number, line in enumerate(grammar.split_lines(text), 1):
+            for number, line in enumerate(lines, 1):
                 source.number = number
                 key = ""
                 try:
+                    if too_long and len(line) > too_long:
+                        raise BadValue(f"the line has {len(line)} characters: at most {too_long}", "is the file a configuration?")
                     found = parse(line)
                     if found is not None:
                         key, value = found
@@ -123,7 +134,7 @@ class Config:
                         key = name
                 except ValueError as error:
                     problem = self._bad_line(error, line, key)
-                    if problems is None:
+                    if problems is None or len(problems) >= grammar.MOST_PROBLEMS:
                         raise problem from None
                     problems.append(problem)
                 if own:
@@ -142,7 +153,7 @@ class Config:
             reason,
             path=source.path if source else "",
             number=source.number if source else 0,
-            text=line.rstrip("\r\n"),
+            text=line.rstrip("\r\n")[: grammar.LONGEST_LINE],
             key=key,
             word=getattr(error, "word", ""),
             remedy=remedy,
@@ -198,7 +209,7 @@ class Config:
         values = self._values
         if key == "lxc.net":
             self._nets.clear()
-            self._first_network = self._last_network = -1
+            self._old_networks.emptied()
         elif key == "lxc.hook":
             for name in keys.HOOKS:
                 values.pop(name, None)
@@ -221,46 +232,38 @@ class Config:
             net = network.Net(index)
             net.set(subkey, text, key)
             self._nets[index] = net
+            self._old_networks.there(index)
         else:
             net.set(subkey, text, key)
+        if subkey == "type" and text:
+            self._old_networks.began(index)
         return f"lxc.net.{index}.{subkey}"
 
     def _store_member(self, family: str, member: str, text: str) -> None:
         row = _FAMILIES[family]
         value = row.type.parse(text)
-        if row.repeat:
-            self._values.setdefault(family, []).append((member, value))
-        else:
-            self._values.setdefault(family, {})[member] = value
+        members = self._values.get(family)
+        if members is None:
+            members = self._values[family] = Members(row.repeat)
+        members.put(member, value)
 
     def _unset_member(self, family: str, member: str) -> None:
-        values = self._values.get(family)
-        if isinstance(values, dict):
-            values.pop(member, None)
-        elif values:
-            values[:] = [entry for entry in values if entry[0] != member]
-        if not values:
-            self._values.pop(family, None)
+        members = self._values.get(family)
+        if members is not None:
+            members.drop(member)
+            if not members:
+                del self._values[family]
 
     def _assign_legacy(self, key: str, text: str) -> str:
         if key == legacy.BACKEND:
             self._backend = text
             return key
-        new = max(self._nets, default=-1) + 1
-        if key.startswith("lxc.network.") and self._first_network < 0:
-            self._first_network = new
-        if self._last_network < 0:
-            name = legacy.modern(key, self._first_network, self._first_network)
-        else:
-            name = legacy.modern(key, self._last_network, new)
+        name = self._old_networks.modern(key)
         if not name:
             log.warn(f"{key} has no meaning since LXC 1.1")
             return key
         log.warn(f"{key} is an old name of {name}; lxc-update-config renames it")
-        self._assign(name, text)
-        if name.startswith("lxc.net.") and name.endswith(".type"):
-            self._last_network = int(name.split(".")[2])
-        return name
+        return self._assign(name, text)
 
     def _include(self, text: str, problems: list[ConfigError] | None) -> None:
         source = self._source
@@ -284,11 +287,10 @@ class Config:
         """
         value = self._values.get(key)
         if key in _FAMILIES:
+            pairs = value.pairs() if value else []
             if key == _SHARE:
-                return dict(value or ())
-            if key == "lxc.prlimit":
-                return [(name, *limits) for name, limits in (value or {}).items()]
-            return list(value.items()) if isinstance(value, dict) else list(value or ())
+                return dict(pairs)
+            return [(name, *limits) for name, limits in pairs] if key == "lxc.prlimit" else pairs
         if value is not None:
             return value
         default = _TABLE[key].default
@@ -319,8 +321,8 @@ class Config:
         family, member = _family(key)
         if not family:
             raise _as_error(_unknown(key))
-        entries = self._values.get(family, ())
-        return member in entries if isinstance(entries, dict) else any(name == member for name, _ in entries)
+        members = self._values.get(family)
+        return members is not None and bool(members.of(member))
 
     def text(self, key: str) -> str:
         """The value as liblxc's get_config_item returns it, "" when unset. Raises ConfigError for what has no value.
@@ -336,8 +338,8 @@ class Config:
                 return "".join([f"{net.type or '(invalid)'}\n" for net in self.nets])
             if key in _FAMILIES:
                 shown = _FAMILIES[key].type.format
-                entries = self._values.get(key) or ()
-                pairs = entries.items() if isinstance(entries, dict) else entries
+                members = self._values.get(key)
+                pairs = members.pairs() if members else ()
                 return "".join([f"{key}.{name} = {shown(value)}\n" for name, value in pairs])
             value = self._values.get(key)
             return row.type.format(row.default if value is None else value)
@@ -367,11 +369,11 @@ class Config:
 
     def _member_text(self, family: str, member: str) -> str:
         row = _FAMILIES[family]
-        entries = self._values.get(family) or ()
-        if isinstance(entries, dict):
-            return row.type.format(entries[member]) if member in entries else ""
-        texts = [row.type.format(value) for name, value in entries if name == member]
-        return "\n".join(texts) if family == "lxc.proc" else "".join([f"{text}\n" for text in texts])
+        members = self._values.get(family)
+        texts = [row.type.format(value) for value in members.of(member)] if members else []
+        if row.repeat and family != "lxc.proc":
+            return "".join([f"{text}\n" for text in texts])
+        return "\n".join(texts)
 
     def keys(self, prefix: str = "") -> list[str]:
         """What get_keys of liblxc lists: all keys, or the parts that may follow a prefix. Raises ConfigError for others."""
@@ -401,7 +403,8 @@ class Config:
         try:
             if key in legacy.IGNORED or key == legacy.BACKEND:
                 raise _unknown(key)
-            return legacy.modern(key, self._last_network, self._last_network)
+            last = max(self._old_networks.last, 0)
+            return legacy.modern(key, last, last)
         except BadValue as error:
             raise _as_error(error) from None
 
@@ -423,10 +426,15 @@ class Config:
             raise ConfigError(f"{key}: a value cannot hold a line end or a NUL byte")
         if key.endswith(".hwaddr"):
             text = network.expand_hwaddr(text)
+        before = self._snapshot() if key == "lxc.include" else None
         try:
             name = self._assign(key, text)
         except BadValue as error:
+            self._restore(before)
             raise _as_error(error, key, f"{key} = {text}") from None
+        except ConfigError:
+            self._restore(before)
+            raise
         self._where.pop(name, None)
         if not text:
             self._forget_lines(name)
@@ -440,6 +448,39 @@ class Config:
             self._raw.append(name, text)
         else:
             self._raw.put(name, text)
+        if name == "lxc.rootfs.path" and self._backend:  # which spoke of the old path
+            self._backend = ""
+            self._forget_lines(legacy.BACKEND)
+
+    def replace(self, key: str, texts: Sequence[str]) -> None:
+        """Give a key these values in place of what it has. Raises ConfigError; then nothing has changed."""
+        before = self._snapshot()
+        try:
+            name = self._current(key)
+            if len(texts) != 1 or _repeats(name):
+                self.clear(key)
+            for text in texts:
+                self.set(key, text)
+        except ConfigError:
+            self._restore(before)
+            raise
+
+    def _snapshot(self) -> Config:
+        """A copy that changes to this one do not reach."""
+        copy = Config()
+        for name in self.__slots__:
+            setattr(copy, name, getattr(self, name))
+        copy._values = {key: _copied(value) for key, value in self._values.items()}
+        copy._nets = {index: net.copy() for index, net in self._nets.items()}
+        copy._where = dict(self._where)
+        copy._raw = self._raw.copy()
+        copy._old_networks = self._old_networks.copy()
+        return copy
+
+    def _restore(self, copy: Config | None) -> None:
+        if copy is not None:
+            for name in self.__slots__:
+                setattr(self, name, getattr(copy, name))
 
     def define(self, definition: str) -> None:
         """Take a -s argument, KEY=VALUE with a line's rules for blanks and quotes. Raises ConfigError."""
@@ -480,6 +521,7 @@ class Config:
             self._raw.remove(lambda name: name == key or name.startswith("lxc.net."))
         elif key.startswith("lxc.net.") and (key.count(".") == 2 or key.endswith(".type")):
             number = ".".join(key.split(".")[:3])
+            self._raw.rename(legacy.NETWORK)  # without a number, lines of other networks would get this one
             self._raw.remove(lambda name: name == number or name.startswith(number + "."))
         else:
             self._raw.remove(lambda name: name == key)
@@ -501,6 +543,11 @@ class Config:
         writer.save(path, text + "\n" if text and text[-1] not in "\r\n" else text)
 
 
+def _copied(value: Any) -> Any:
+    """Lists and families are changed in place, all other values replaced."""
+    return value.copy() if value.__class__ in (list, Members) else value
+
+
 def _family(key: str) -> tuple[str, str]:
     """The family and the free part of a key; ("", "") when it belongs to none."""
     if key.startswith("lxc.namespace.share."):
@@ -515,9 +562,9 @@ def _family(key: str) -> tuple[str, str]:
 def _repeats(name: str) -> bool:
     """Whether lines of this key add up."""
     if name in _TABLE:
-        return _TABLE[name].repeat or name == "lxc.include"
+        return _TABLE[name].repeat
     if name.startswith("lxc.net."):
-        row = network.TABLE.get(name.split(".", 3)[3])
+        row = network.TABLE.get(name[8:].partition(".")[2])
         return row is not None and row.repeat
     family, _ = _family(name)
     return not family or _FAMILIES[family].repeat
@@ -526,7 +573,8 @@ def _repeats(name: str) -> bool:
 def _unknown(key: str) -> BadValue:
     hint = nearest(key, [*_TABLE, *legacy.NAMES])
     hint = legacy.NAMES.get(hint, hint)
-    return BadValue(f'Unsupported config key "{key}"', f"did you mean {hint}?" if hint else "", key)
+    remedy = f"did you mean {hint}?" if hint else f"LXC up to {keys.NEWEST} has no such key; lxc.container.conf(5) lists them"
+    return BadValue(f'Unsupported config key "{key}"', remedy, key)
 
 
 def _as_error(error: BadValue, key: str = "", line: str = "") -> ConfigError:

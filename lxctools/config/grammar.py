@@ -15,12 +15,18 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 
 from ..errors import ConfigError, describe, os_path
 
-LARGEST_FILE = 64 << 20
+# What no configuration comes near, so that time and memory stay bounded whatever is read: two seconds and 300 MB.
+LARGEST_TREE = 16 << 20  # a file with all that it includes
+LONGEST_LINE = 1 << 20
 DEEPEST_INCLUDE = 100
 MOST_FILES = 10000
+MOST_PROBLEMS = 1000  # that are told of one configuration
+_PATIENCE = 5.0  # seconds that a pipe may stay empty
+_NULL_DEVICE = os.makedev(1, 3)
 
 
 class BadLine(ConfigError):
@@ -50,13 +56,22 @@ class BadLine(ConfigError):
 
     def excerpt(self) -> str:
         """The line, and below it a caret under what is wrong; two lines without a final newline."""
-        shown = os_path(self.text.replace("\t", " "))
-        return f"{shown}\n{' ' * (self.column - 1)}{'^' * self.width}"
+        # Of a very long line, what is around the place.
+        begin = max(0, self.column - 1 - _EXCERPT // 2) if len(self.text) > _EXCERPT else 0
+        part = self.text[begin : begin + _EXCERPT].replace("\t", " ")
+        before = os_path(part[: self.column - 1 - begin])
+        marked = os_path(part[self.column - 1 - begin : self.column - 1 - begin + self.width])
+        return f"{os_path(part)}\n{' ' * len(before)}{'^' * max(1, len(marked))}"
+
+
+_EXCERPT = 200
 
 
 def _short(text: str, most: int) -> str:
     """Printable, and not longer than a message may be."""
-    return os_path(text if len(text) <= most else text[:most] + "…")
+    if len(text) > most:
+        text = f"{text[: most // 2]}…{text[-(most // 2) :]}"
+    return os_path(text)
 
 
 def _value_at(text: str) -> int:
@@ -100,6 +115,14 @@ def parse_line(line: str) -> tuple[str, str] | None:
     return key.rstrip(" \t"), value
 
 
+def setting(line: str) -> tuple[str, str]:
+    """Key and value of a line, ("", "") for one that sets nothing."""
+    try:
+        return parse_line(line) or ("", "")
+    except ValueError:
+        return "", ""
+
+
 def parse_definition(text: str) -> tuple[str, str]:
     """Key and value of a -s argument: as a line, but nothing else may stand there. Raises ValueError."""
     found = parse_line(text)
@@ -137,30 +160,56 @@ class Source:
 def read(source: Source) -> str:
     """The text of source.path; sets source.identity.
 
-    Raises ConfigError: unreadable, a folder, too large, included by itself, or with a NUL byte before more text (C LXC
-    silently ignores what follows one). NUL bytes at the end, which a crash of the host leaves, are cut off.
+    Raises ConfigError: unreadable, a folder or device, too large, included by itself, or with a NUL byte before more text
+    (C LXC silently ignores what follows one). NUL bytes at the end, which a crash of the host leaves, are cut off.
     """
     path = source.path
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
         try:
             status = os.fstat(fd)
-            if stat.S_ISDIR(status.st_mode):
-                raise ConfigError(f'the configuration "{os_path(path)}" is a folder', remedy="name a file")
+            _check_kind(status, path)
             source.identity = (status.st_dev, status.st_ino)
             _check_loop(source)
-            chunks = []
+            chunks: list[bytes] = []
             size = 0
-            while chunk := os.read(fd, 1 << 20):
+            while chunk := _read(fd, path, stat.S_ISFIFO(status.st_mode) and not chunks):
                 chunks.append(chunk)
                 size += len(chunk)
-                if size > LARGEST_FILE:
-                    raise ConfigError(f'the configuration "{os_path(path)}" is larger than {LARGEST_FILE >> 20} MB')
+                if size > LARGEST_TREE:
+                    raise ConfigError(f'the configuration "{os_path(path)}" is larger than {LARGEST_TREE >> 20} MB')
         finally:
             os.close(fd)
-    except OSError as error:
-        raise ConfigError(f'Failed to open the configuration "{os_path(path)}": {describe_errno(error)}') from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
+        reason = describe_errno(error)
+        raise ConfigError(f'Failed to open the configuration "{os_path(path)}": {reason}') from error
     return without_nul(b"".join(chunks).decode("utf-8", "surrogateescape"), path)
+
+
+def _check_kind(status: os.stat_result, path: str) -> None:
+    """Files and pipes are read, and /dev/null; other devices may never end, or never begin. Raises ConfigError."""
+    kind = stat.S_IFMT(status.st_mode)
+    if kind == stat.S_IFDIR:
+        raise ConfigError(f'the configuration "{os_path(path)}" is a folder', remedy="name a file")
+    if kind not in (stat.S_IFREG, stat.S_IFIFO) and status.st_rdev != _NULL_DEVICE:
+        raise ConfigError(f'the configuration "{os_path(path)}" is a device or socket', remedy="name a file")
+
+
+def _read(fd: int, path: str, first: bool) -> bytes:
+    """The next bytes. Of a pipe, the first ones and those of a slow writer are waited for. Raises ConfigError, OSError."""
+    end = 0.0
+    while True:
+        try:
+            data = os.read(fd, 1 << 20)
+            if data or not first:
+                return data
+        except BlockingIOError:
+            pass
+        now = time.monotonic()
+        end = end or now + _PATIENCE
+        if now > end:
+            raise ConfigError(f'the configuration "{os_path(path)}" is a pipe into which nothing was written for {_PATIENCE:.0f} s')
+        time.sleep(0.01)
 
 
 def without_nul(text: str, path: str) -> str:
@@ -178,9 +227,9 @@ def without_nul(text: str, path: str) -> str:
     return text[:at]
 
 
-def describe_errno(error: OSError) -> str:
+def describe_errno(error: OSError | ValueError) -> str:
     """The reason without the path, which the caller names."""
-    return error.strerror or describe(error)
+    return getattr(error, "strerror", None) or describe(error)
 
 
 def _check_loop(source: Source) -> None:
@@ -209,4 +258,4 @@ def included_files(value: str) -> list[str]:
         raise ConfigError(f'cannot read the folder "{os_path(value)}": {describe_errno(error)}') from error
     folder = value.rstrip("/") + "/"
     files = [folder + name for name in sorted(names) if name.endswith(".conf") and len(name) > 5]
-    return [path for path in files if not os.path.isdir(path)]
+    return [path for path in files[: MOST_FILES + 1] if not os.path.isdir(path)]

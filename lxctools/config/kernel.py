@@ -74,11 +74,16 @@ def _kept(text: str) -> list[str]:
     return words
 
 
-def _join_kept(old: Sequence[str], new: list[str]) -> list[str]:
+def _join_dropped(old: list[str], new: list[str]) -> list[str]:
+    old.extend(new)
+    return old
+
+
+def _join_kept(old: list[str], new: list[str]) -> list[str]:
     """The word none empties what was collected before it."""
     if "none" in new:
         return new[len(new) - new[::-1].index("none") :]
-    return [*old, *new]
+    return _join_dropped(old, new)
 
 
 # -- namespaces --------------------------------------------------------------------------------------------------------
@@ -111,7 +116,7 @@ def _reference(text: str) -> str:
 
 SIGNAL = Type("signal", "a number, SIGNAME, SIGRTMIN+n or SIGRTMAX-n", signal_number, default=0)
 DROPPED_CAPABILITIES = Type("list-cap", "capability names in lower case without CAP_, or numbers", _dropped, lines,
-                            default=(), join=lambda old, new: [*old, *new], words=tuple(CAPABILITIES))  # fmt: skip
+                            default=(), join=_join_dropped, words=tuple(CAPABILITIES))  # fmt: skip
 KEPT_CAPABILITIES = Type("list-cap", "capability names in lower case without CAP_, numbers, or none", _kept, lines,
                          default=(), join=_join_kept, words=(*CAPABILITIES, "none"))  # fmt: skip
 NAMESPACE_LIST = Type("list-ns", "of: " + " ".join(NAMESPACES), _namespaces, lines, default=(), join=_join_namespaces,

@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+NEWEST = "7.0"  # the release whose keys are all in the tables
 REFUSED = ("an empty value is refused",)  # for Key.empty
 UNSET = ("an empty value unsets",)
 
@@ -151,9 +152,9 @@ KEYS = (
     Key("lxc.idmap", v.IDMAP, "2.1",
         "Range of user (u) or group (g) ids: first inside, first on the host, how many. With any, the container gets a user "
         "namespace.", legacy="lxc.id_map"),
-    Key("lxc.include", v.PATH, "0.9",
+    Key("lxc.include", v.INCLUDE, "0.9",
         "File, or folder of *.conf files, to be read here. Its text is not written back when the configuration is saved.",
-        readable=False),
+        repeat=True, readable=False),
     Key("lxc.init.cmd", v.COMMAND_LINE, "2.1", "Program that the container begins with; unset: /sbin/init.",
         legacy="lxc.init_cmd"),
     Key("lxc.init.gid", v.ID, "2.1", "Group id of init inside the container.", legacy="lxc.init_gid"),
@@ -185,7 +186,7 @@ KEYS = (
         "Offset of the container's CLOCK_BOOTTIME; with one, it gets a time namespace.", unit="h m s ms us ns"),
     Key("lxc.time.offset.monotonic", v.DURATION, "5.0",
         "Offset of the container's CLOCK_MONOTONIC; with one, it gets a time namespace.", unit="h m s ms us ns"),
-    Key("lxc.net", v.NOTHING, "2.1", "An empty value removes all networks; reading lists their types.",
+    Key("lxc.net", v.NOTHING, "2.1", "An empty value removes all networks, one of lxc.net.N that network; reading lists their types.",
         legacy="lxc.network"),
     Key("lxc.no_new_privs", v.BOOL, "2.1", "1: no program of the container gains privileges by execve(2)."),
     Key("lxc.prlimit.*", v.RLIMIT, "2.1",

@@ -2,30 +2,33 @@
 """The key names of LXC 1.0 and 2.0, as LXC 2.1 understood them beside the present ones.
 
 LXC 3.0 and later refuse them. Here they are read with their old meaning and a warning, so that no container is lost;
-the file stays as it is until convert() has renamed them (lxc-update-config). The names follow from the key tables; what
-has no successor is listed below.
+the file stays as it is until lxc-update-config has renamed them (update.py). The names follow from the key tables; what has
+no successor is listed below.
 """
 
 from __future__ import annotations
 
 from . import keys, net
-from .grammar import parse_line, split_lines
-from .mount import STORAGE_TYPES
+from .grammar import setting
 from .values import BadValue
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # Names that LXC 2.0 itself read without effect, or that only described the next one.
 IGNORED = ("lxc.pivotdir", "lxc.kmsg")
 BACKEND = "lxc.rootfs.backend"
 
 NAMES = {row.legacy: row.name for row in keys.KEYS if row.legacy and row.legacy[-1] != "*"}
+NETWORK = "lxc.network."
 _LIMIT = "lxc.limit."
-_NETWORK = "lxc.network."
-_SUBKEYS = {row.legacy[len(_NETWORK) :]: row.name for row in net.KEYS if row.legacy}
+_SUBKEYS = {row.legacy[len(NETWORK) :]: row.name for row in net.KEYS if row.legacy}
 
 
 def is_legacy(key: str) -> bool:
     """Whether a key is one of the old names (a value of lxc.network.* may still be wrong)."""
-    return key in NAMES or key in IGNORED or key == BACKEND or key.startswith((_LIMIT, _NETWORK))
+    return key in NAMES or key in IGNORED or key == BACKEND or key.startswith((_LIMIT, NETWORK))
 
 
 def modern(key: str, last: int, new: int) -> str:
@@ -40,7 +43,7 @@ def modern(key: str, last: int, new: int) -> str:
         return ""
     if key.startswith(_LIMIT):
         return "lxc.prlimit." + key[len(_LIMIT) :]
-    rest = key[len(_NETWORK) :]
+    rest = key[len(NETWORK) :]
     digits, dot, subkey = rest.partition(".")
     if digits.isascii() and digits.isdecimal():
         if not dot:
@@ -60,63 +63,56 @@ def _subkey(subkey: str, key: str) -> str:
     return found
 
 
-# -- lxc-update-config -------------------------------------------------------------------------------------------------
+class Networks:
+    """Which network the lines lxc.network.* without a number speak of: lxc.network.type begins the next one.
 
-
-def convert(text: str) -> str:
-    """A configuration with the present names in place of the old ones, everything else as it stands.
-
-    As LXC's lxc-update-config: an untyped root gets a type, lines without a successor go, networks are numbered in their
-    order, names in commented settings are renamed too. Better than it: lxc.rootfs.backend counts wherever it stands, a type
-    that is there already stays and none is invented for a device, lxc.limit.* and lxc.network.N.ipv4 are converted,
-    networks that have a number keep theirs, comments do not count as networks, values and the last line are left alone.
+    last: the one begun by the last line of a type, -1 without any.
     """
-    lines = split_lines(text)
-    backend = ""
-    taken = -1
-    for line in lines:
-        key, value = _setting(line)
-        if key == BACKEND:
-            backend = value
-        elif key.startswith("lxc.net."):
-            digits = key.split(".")[2]
-            taken = max(taken, int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 10 else -1)
-    result = []
-    last, new = -1, taken + 1
-    for line in lines:
-        key, value = _setting(line)
-        commented = not key
-        if commented:
-            key, value = _setting(line.lstrip(" \t").lstrip("#"))
-        if key in IGNORED or key == BACKEND:
-            continue
-        if is_legacy(key):
-            try:
-                # Without a network before it, what a comment or a stray line speaks of is the first one.
-                name = modern(key, last if last >= 0 else taken + 1, new)
-            except BadValue:
-                result.append(line)  # not a key of any LXC: whoever reads the file is told
-                continue
-            if key == _NETWORK + "type" and not commented:
-                last, new = new, new + 1
-            line = line.replace(key, name, 1)
-            if name == "lxc.rootfs.path" and value:
-                line = _typed(line, value, backend)
-        result.append(line)
-    return "".join(result)
+
+    __slots__ = ("_first", "_highest", "_reserved", "last")
+
+    def __init__(self) -> None:
+        self._first = -1  # what lines before the first type speak of
+        self._highest = -1
+        self._reserved = -1
+        self.last = -1
+
+    def reserve(self, lines: Iterable[str]) -> None:
+        """Keep the numbers that lines such as lxc.net.3.type give from being given to another network."""
+        for line in lines:
+            key, value = setting(line)
+            parts = key.split(".")
+            if value and len(parts) == 4 and parts[1] in ("net", "network") and parts[3] == "type":
+                self._reserved = max(self._reserved, _number(parts[2]))
+
+    def modern(self, key: str) -> str:
+        """As the function of that name."""
+        new = max(self._highest, self._reserved) + 1
+        if self.last < 0 and key.startswith(NETWORK):
+            if self._first < 0:
+                self._first = new
+            new = self._first
+        return modern(key, new if self.last < 0 else self.last, new)
+
+    def there(self, index: int) -> None:
+        """A line made a network."""
+        self._highest = max(self._highest, index)
+
+    def began(self, index: int) -> None:
+        """A line gave a network its type."""
+        self.last = index
+
+    def copy(self) -> Networks:
+        """One that changes to this one do not reach."""
+        other = Networks()
+        for name in self.__slots__:
+            setattr(other, name, getattr(self, name))
+        return other
+
+    def emptied(self) -> None:
+        """All networks were removed."""
+        self._first = self._highest = self.last = -1
 
 
-def _setting(line: str) -> tuple[str, str]:
-    """Key and value of a line, ("", "") for one that sets nothing."""
-    try:
-        return parse_line(line) or ("", "")
-    except ValueError:
-        return "", ""
-
-
-def _typed(line: str, path: str, backend: str) -> str:
-    """The line of lxc.rootfs.path with a storage type before the path."""
-    if path.partition(":")[0] in STORAGE_TYPES or (path.startswith("/dev/") and not backend):
-        return line
-    head, equals, tail = line.partition("=")
-    return head + equals + tail.replace(path, f"{backend or 'dir'}:{path}", 1)
+def _number(digits: str) -> int:
+    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 10 else -1

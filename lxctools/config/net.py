@@ -197,6 +197,14 @@ class Net:
         self.values: dict[str, Any] = {}
         self.runtime: dict[str, Any] = {}
 
+    def copy(self) -> Net:
+        """One that changes to this one do not reach."""
+        other = Net(self.index)
+        other.type = self.type
+        other.values = {key: value.copy() if value.__class__ is list else value for key, value in self.values.items()}
+        other.runtime = dict(self.runtime)
+        return other
+
     def __repr__(self) -> str:
         return f"Net({self.index}, {self.type!r}, {self.values!r})"
 

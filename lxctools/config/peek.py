@@ -11,6 +11,7 @@ from ..errors import ConfigError
 from . import grammar
 
 _INCLUDE = "lxc.include"
+_OLD = {"lxc.id_map": "lxc.idmap"}  # names before LXC 2.1 of keys that are asked for; legacy.py has them all
 
 
 class Peek:
@@ -41,10 +42,11 @@ class Peek:
             if line is None:
                 continue
             key, value = line
+            key = _OLD.get(key, key)
             if key == _INCLUDE:
                 result += self._include(value)
             elif key in self._keys:
-                result.append(line)
+                result.append((key, value))
         return result
 
     def _include(self, path: str) -> list[tuple[str, str]]:

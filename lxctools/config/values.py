@@ -65,6 +65,55 @@ class Type:
         self.words = words
 
 
+class Members:
+    """The values of a family, such as lxc.cgroup2.*, by member, in the order in which they were given.
+
+    repeat: the values of a member add up; else the last one stays, at the place of the first.
+    """
+
+    __slots__ = ("_count", "_found", "_repeat")
+
+    def __init__(self, repeat: bool) -> None:
+        self._repeat = repeat
+        self._count = 0
+        self._found: dict[str, list[tuple[int, str, Any]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def put(self, member: str, value: Any) -> None:
+        """One more value."""
+        self._count += 1
+        old = self._found.get(member)
+        if old is None:
+            self._found[member] = [(self._count, member, value)]
+        elif self._repeat:
+            old.append((self._count, member, value))
+        else:
+            old[0] = (old[0][0], member, value)
+
+    def drop(self, member: str) -> None:
+        """Forget a member's values."""
+        self._found.pop(member, None)
+
+    def of(self, member: str) -> list[Any]:
+        """A member's values."""
+        return [entry[2] for entry in self._found.get(member, ())]
+
+    def pairs(self) -> list[tuple[str, Any]]:
+        """(member, value) of all."""
+        entries = [entry for found in self._found.values() for entry in found]
+        entries.sort(key=lambda entry: entry[0])
+        return [entry[1:] for entry in entries]
+
+    def copy(self) -> Members:
+        """One that changes to this one do not reach."""
+        other = Members(self._repeat)
+        other._count = self._count
+        other._found = {member: found.copy() for member, found in self._found.items()}
+        return other
+
+
 # -- words and numbers -------------------------------------------------------------------------------------------------
 
 
@@ -350,7 +399,10 @@ def _size(text: str, what: str) -> int:
     for letters in (2, 1, 0):
         unit = text[len(text) - letters :].upper()
         if unit in _UNITS and len(unit) == letters and not (hexadecimal and letters == 1):
-            return c_number(text[: len(text) - letters].rstrip(" \t"), 0, 2**63 - 1, what) * _UNITS[unit]
+            try:
+                return c_number(text[: len(text) - letters].rstrip(" \t"), 0, 2**63 - 1) * _UNITS[unit]
+            except BadValue:
+                break
     raise BadValue(f'"{text}" is not {what}', "units are KB, MB and GB", text)
 
 
@@ -441,6 +493,7 @@ VLAN_OR_NONE = Type("none|u16<=4094", "none, or 0 to 4094", _vlan_or_none, lambd
 STRING = Type("string", "any text", _same)
 STRINGS = Type("string", "any text", _one, lines, default=(), join=_extend)
 PATH = Type("path", "a path", _path)
+INCLUDE = Type("include", "a file, or a folder of *.conf files", _same)
 RELATIVE_PATH = Type("relpath", "a path that does not begin with / nor contain ..", _relative_path)
 FILE_NAME = Type("filename", "a single name", _file_name)
 INTERFACE = Type("ifname", "a name of at most 15 bytes", interface_name)

@@ -30,6 +30,20 @@ class RawText:
         """The whole text."""
         return "".join(self.lines)
 
+    def copy(self) -> RawText:
+        """One that changes to this one do not reach."""
+        other = RawText()
+        other.lines, other.keys = self.lines.copy(), self.keys.copy()
+        return other
+
+    def rename(self, old: str) -> None:
+        """Write the current names of the keys whose lines have a name that begins with old."""
+        for at, name in enumerate(self.keys):
+            if name:
+                written = self.lines[at].partition("=")[0].strip(" \t")
+                if written.startswith(old):
+                    self.lines[at] = self.lines[at].replace(written, name, 1)
+
     def add(self, line: str, key: str) -> None:
         """Take over a line of a file, with its line end."""
         if self.lines and self.lines[-1][-1:] not in ("\n", "\r"):

@@ -121,7 +121,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 def test_too_large_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "config"
     path.write_text("# " + "x" * 100)
-    monkeypatch.setattr(grammar, "LARGEST_FILE", 100)
+    monkeypatch.setattr(grammar, "LARGEST_TREE", 100)
     with pytest.raises(ConfigError, match="is larger than"):
         Config.read(str(path))
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lxctools.config import keys, legacy, net
 from lxctools.config.conf import Config
+from lxctools.config.update import convert
 from lxctools.errors import ConfigError
 
 OLD = """\
@@ -68,8 +69,8 @@ def meaning(conf: Config) -> dict[str, object]:
 
 
 def test_converted() -> None:
-    assert legacy.convert(OLD) == NEW
-    assert legacy.convert(NEW) == NEW
+    assert convert(OLD) == NEW
+    assert convert(NEW) == NEW
 
 
 def test_old_and_converted_mean_the_same() -> None:
@@ -111,17 +112,17 @@ def test_old_names_are_readable() -> None:
 def test_the_storage_type(text: str, kind: str, path: str, converted: str) -> None:
     conf = conf_of(text)
     assert (conf.rootfs_type, conf["lxc.rootfs.path"]) == (kind, path)
-    assert legacy.convert(text) == converted
+    assert convert(text) == converted
 
 
 def test_networks_beside_numbered_ones() -> None:
     text = "lxc.net.0.type = phys\nlxc.network.type = veth\nlxc.network.name = a\n"
-    assert legacy.convert(text) == "lxc.net.0.type = phys\nlxc.net.1.type = veth\nlxc.net.1.name = a\n"
+    assert convert(text) == "lxc.net.0.type = phys\nlxc.net.1.type = veth\nlxc.net.1.name = a\n"
     assert [device.type for device in conf_of(text).nets] == ["phys", "veth"]
 
 
 def test_keys_before_the_first_type() -> None:
-    assert legacy.convert("lxc.network.name = a") == "lxc.net.0.name = a"
+    assert convert("lxc.network.name = a") == "lxc.net.0.name = a"
     assert conf_of("lxc.network.name = a").text("lxc.net.0.name") == "a"
 
 
@@ -133,7 +134,7 @@ def test_an_emptied_network_list_starts_again() -> None:
 def test_an_unknown_key_of_a_network() -> None:
     with pytest.raises(ConfigError, match="Unknown network configuration key"):
         conf_of("lxc.network.type = veth\nlxc.network.bogus = 1\n")
-    assert legacy.convert("lxc.network.bogus = 1\n") == "lxc.network.bogus = 1\n"
+    assert convert("lxc.network.bogus = 1\n") == "lxc.network.bogus = 1\n"
 
 
 LINES = [
@@ -148,9 +149,9 @@ def test_converting_keeps_the_meaning(text: str) -> None:
     problems: list[ConfigError] = []
     old, new = Config(), Config()
     old.load_text(text, "c", problems)
-    converted = legacy.convert(text)
+    converted = convert(text)
     new.load_text(converted, "c", problems)
-    assert legacy.convert(converted) == converted
+    assert convert(converted) == converted
     if not problems:
         assert meaning(new) == meaning(old)
         assert not any(legacy.is_legacy(key) for key in new.raw.keys if key)
@@ -159,7 +160,7 @@ def test_converting_keeps_the_meaning(text: str) -> None:
 def test_every_legacy_name_converts() -> None:
     for row in keys.KEYS:
         if row.legacy and row.legacy[-1] != "*" and row.name not in ("lxc.rootfs.path", "lxc.net", "lxc.prlimit"):
-            assert legacy.convert(f"{row.legacy} = 1\n") == f"{row.name} = 1\n"
+            assert convert(f"{row.legacy} = 1\n") == f"{row.name} = 1\n"
     for row in net.KEYS:
         if row.legacy:
-            assert legacy.convert(f"{row.legacy} = 1") == f"lxc.net.0.{row.name} = 1"
+            assert convert(f"{row.legacy} = 1") == f"lxc.net.0.{row.name} = 1"
