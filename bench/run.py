@@ -133,6 +133,23 @@ class Bench:
         self.compare("start -d, veth", 2.6, "C", lambda: start(OURS), lambda: start(THEIRS))
         self.row("stop -k", statistics.median(stops[OURS]), "C", statistics.median(stops[THEIRS]), 1.0)
 
+    def measure_config(self) -> None:
+        """Reading the shipped configuration with the most lines, includes counted, beyond the interpreter's start."""
+        package = f"import sys; sys.path.insert(0, {str(HERE)!r}); "
+        counts: dict[str, int] = {}
+        sys.path.insert(0, str(HERE))
+        from lxctools.config.conf import Config
+
+        for path in Path("/usr/share/lxc/config").glob("*.conf"):
+            conf = Config.read(str(path))
+            counts[str(path)] = sum(map(len, (conf[key] for key in ("lxc.cgroup", "lxc.cgroup2", "lxc.mount.entry", "lxc.cap.drop"))))
+        largest = max(counts, key=lambda path: counts[path])
+        argv = [*BARE[:3], f"{package}from lxctools.config.conf import Config; Config.read({largest!r})"]
+        empty = [*BARE[:3], package]
+        quiet("/usr/bin/python3", "-I", "-m", "compileall", "-q", HERE / "lxctools")
+        taken = [(once(argv), once(empty)) for _ in range(self.runs)]
+        self.row("read a configuration", statistics.median(mine - base for mine, base in taken), "ms beyond start", 3.0, 1.0)
+
     def measure_ls(self) -> None:
         """A list of 1000 stopped containers against C's."""
         lxcpath = self.folder / "thousand"
@@ -143,6 +160,8 @@ class Bench:
             folder.mkdir()
             (folder / "config").write_text(config.replace("first", folder.name))
         argv = ["-P", str(lxcpath)]
+        fancy = [once([str(OURS / "lxc-ls"), "-f", *argv]) for _ in range(5)]
+        self.row("ls -f of 1000", statistics.median(fancy), "ms", 1000.0, 1.0)
         self.compare("ls of 1000", 0.6, "C", lambda: once([str(OURS / "lxc-ls"), *argv]),
                      lambda: once([str(THEIRS / "lxc-ls"), *argv]), runs=max(5, self.runs // 3))
         shutil.rmtree(lxcpath)
