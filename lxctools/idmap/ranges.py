@@ -6,8 +6,6 @@ An entry maps `count` ids: those from `nsid` on inside the user namespace are th
 
 from __future__ import annotations
 
-import itertools
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -115,7 +113,7 @@ def check(maps: Sequence[IdMap]) -> str:
                 return f'"{entry}" goes beyond id {_LARGEST_ID}'
         for side, begins in (("inside the container", _begins_inside), ("on the host", _begins_outside)):
             mine.sort(key=begins)
-            for first, second in itertools.pairwise(mine):
+            for first, second in zip(mine, mine[1:], strict=False):  # noqa: RUF007 - itertools would be loaded for it alone
                 if begins(first) + first.count > begins(second):
                     return f'"{first}" and "{second}" overlap {side}'
     return ""

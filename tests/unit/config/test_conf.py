@@ -275,3 +275,64 @@ def test_what_was_set_reads_the_same_after_saving(pairs: list[tuple[str, str]]) 
 def networks(conf: Config) -> list[tuple[str, dict[str, object]]]:
     """Those that lines can express: one of which everything was cleared is in memory only."""
     return [(device.type, device.values) for device in conf.nets if device.values or device.type not in ("", "empty")]
+
+
+class TestReplacing:
+    def test_in_place_or_from_the_start(self) -> None:
+        conf = conf_of("lxc.tty.max = 1\nlxc.group = a\n# x\n")
+        conf.replace("lxc.tty.max", ["2"])
+        conf.replace("lxc.group", ["b", "c"])
+        assert conf.write_text() == "lxc.tty.max = 2\n# x\nlxc.group = b\nlxc.group = c\n"
+        conf.replace("lxc.net.0.type", ["veth"])
+        conf.replace("lxc.network.link", ["br0"])
+        assert conf.text("lxc.net.0.link") == "br0"
+
+    def test_a_refused_one_changes_nothing(self) -> None:
+        text = "lxc.group = a\nlxc.idmap = u 0 1 2\nlxc.cgroup2.x = 1\nlxc.net.0.type = veth\nlxc.net.0.ipv4.address = 10.0.0.1/8\n"
+        conf = conf_of(text)
+        for key, values in {
+            "lxc.idmap": ["u 0 5 6", "bad"],
+            "lxc.cgroup2.x": ["2", "a\nb"],
+            "lxc.net.0.ipv4.address": ["10.0.0.2/8", "x"],
+            "lxc.net.5.link": ["a", "b\n"],
+            "lxc.bogus": ["1"],
+        }.items():
+            with pytest.raises(ConfigError):
+                conf.replace(key, values)
+        assert conf.write_text() == text
+        assert [str(entry) for entry in conf["lxc.idmap"]] == ["u 0 1 2"]
+        assert conf["lxc.cgroup2"] == [("x", "1")]
+        assert conf.text("lxc.net.0.ipv4.address") == "10.0.0.1/8"
+
+    def test_old_networks_keep_their_numbers(self) -> None:
+        conf = conf_of("lxc.network.type = veth\nlxc.network.name = a\n lxc.network.type = phys\nlxc.network.name = b\n")
+        conf.clear("lxc.net.0")
+        assert conf.write_text() == " lxc.net.1.type = phys\nlxc.net.1.name = b\n"
+
+    def test_a_new_root_has_nothing_of_the_old_type(self) -> None:
+        conf = conf_of("lxc.rootfs.backend = zfs\nlxc.rootfs = pool/x\n")
+        conf.set("lxc.rootfs.path", "/srv/x")
+        assert conf.rootfs_type == conf_of(conf.write_text()).rootfs_type == ""
+        assert conf.write_text() == "lxc.rootfs.path = /srv/x\n"
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything_but_a_config_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any"
+    path.write_bytes(data)
+    try:
+        conf = Config.read(str(path))
+    except ConfigError as error:
+        str(error).encode()
+        return
+    assert conf.write_text().encode("utf-8", "surrogateescape") == data.rstrip(b"\0") or b"\0" in data
+
+
+@given(st.lists(st.builds("{}{}{}={}{}".format, st.sampled_from(["", " ", "\t"]), st.sampled_from(KEYS), st.sampled_from(["", " "]),
+                          st.sampled_from(["", " ", " '"]), VALUES), max_size=6), st.sampled_from(["\n", "\r\n", "\r", "\n\n"]))  # fmt: skip
+def test_what_is_read_is_written_byte_for_byte(lines: list[str], end: str) -> None:
+    text = end.join(line.replace("xx", "00").replace("\0", "") for line in lines)
+    conf = Config()
+    conf.load_text(text, "c", [])
+    if "hwaddr" not in text:
+        assert conf.write_text() == text
