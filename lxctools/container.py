@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from .config.conf import Config
     from .config.peek import Peek
+    from .lifecycle.snapshot import Snapshot
 
 FOREVER = -1
 ANY_TTY = -1
@@ -228,6 +229,71 @@ class Container:
 
         destroy(self.name, self.lxcpath, force=force)
 
+    def destroy_with_snapshots(self, *, force: bool = False) -> None:
+        """Remove it with its snapshots and the containers whose root file system needs its own. Raises LxcError."""
+        from .lifecycle.removal import destroy_all
+
+        destroy_all(self.name, self.lxcpath, force=force)
+
+    def belongings(self, *, snapshots: bool = False) -> list[tuple[str, str]]:
+        """What destroy() would remove, or with snapshots destroy_with_snapshots(): (what, path) in order. Raises LxcError."""
+        from .lifecycle.removal import plan
+
+        return plan(self.name, self.lxcpath, snapshots=snapshots)
+
+    def clone(self, newname: str, flags: Sequence[str] = (), *, config_path: str = "", bdevtype: str = "", **wishes: object) -> Container:
+        """Copy it. flags: of lifecycle.copy.Wishes, such as "snapshot", "keep_name"; wishes: its other fields.
+
+        Returns the new container. Raises LxcError; then there is none.
+        """
+        from .lifecycle.copy import Source, Wishes, copy
+
+        chosen = dict.fromkeys(flags, True) | wishes
+        where = config_path or self.lxcpath
+        source = Source(self.name, self.lxcpath, self.config if self._rcfile else None)
+        copy(source, newname, where, Wishes(backend=bdevtype, **chosen))  # type: ignore[arg-type]
+        return Container(newname, where)
+
+    def rename(self, new_name: str) -> Container:
+        """Give it another name. Raises LxcError; then it has the old one."""
+        from .lifecycle.recover import settle
+        from .lifecycle.rename import rename
+
+        settle(self.name, self.lxcpath)
+        settle(new_name, self.lxcpath)
+        rename(self.name, self.lxcpath, new_name)
+        return Container(new_name, self.lxcpath)
+
+    def snapshot(self, comment_path: str = "", *, quiet: bool = False) -> str:
+        """Make a snapshot and return its name. comment_path: a file whose content is kept with it. Raises LxcError."""
+        from .lifecycle.snapshot import create
+
+        return create(self.name, self.lxcpath, comment=comment_path, quiet=quiet)
+
+    def snapshot_list(self) -> list[Snapshot]:
+        """Its snapshots, oldest number first. Raises LxcError."""
+        from .lifecycle.snapshot import snapshots
+
+        return snapshots(self.name, self.lxcpath)
+
+    def snapshot_restore(self, snapname: str, newname: str = "", *, quiet: bool = False) -> None:
+        """Make newname, or this container again, from a snapshot. Raises LxcError; then all is as before."""
+        from .lifecycle.snapshot import restore
+
+        restore(self.name, self.lxcpath, snapname, newname, quiet=quiet)
+
+    def snapshot_destroy(self, snapname: str) -> None:
+        """Remove a snapshot. Raises LxcError."""
+        from .lifecycle.snapshot import remove
+
+        remove(self.name, self.lxcpath, snapname)
+
+    def snapshot_destroy_all(self) -> None:
+        """Remove every snapshot; one that cannot be removed does not keep the others. Raises LxcError."""
+        from .lifecycle.snapshot import remove_all
+
+        remove_all(self.name, self.lxcpath)
+
     def start(
         self,
         cmd: Sequence[str] = (),
@@ -245,6 +311,7 @@ class Container:
 
         settling = Settling()
         settling.begin()
+        self._settle()
         from .runtime.start import start
 
         settling.wait()
@@ -260,8 +327,18 @@ class Container:
             destroy=self._destroy_ephemeral,
         )
 
+    def _settle(self) -> None:
+        """A start does not begin with what a killed restore or renaming has left half done."""
+        folder = f"{self.lxcpath}/{self.name}"
+        if any(os.path.lexists(f"{folder}/{mark}") for mark in (".restore", ".rename")):
+            from .lifecycle.recover import settle
+
+            settle(self.name, self.lxcpath)
+
     def _destroy_ephemeral(self) -> None:
-        self.destroy()
+        from .lifecycle.destroy import destroy
+
+        destroy(self.name, self.lxcpath, hooks=False)
 
     def stop(self, *, wait: bool = True) -> None:
         """Kill it (lxc.signal.stop) and wait until its monitor has cleaned up. Raises LxcError."""

@@ -63,6 +63,15 @@ def _create(path: str, mode: int) -> int:
         return os.open(path, flags, mode)
 
 
+def sync_folder(path: str) -> None:
+    """Wait until the names in a folder are on disk. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def unlink_quietly(path: str) -> None:
     """Remove a file that may be gone already. Raises OSError for every other reason."""
     try:

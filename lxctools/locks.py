@@ -112,6 +112,12 @@ class PartialLock:
         line = f"{status.st_dev} {status.st_ino} {path}\0"
         os.write(self._fd, line.encode("utf-8", "surrogateescape"))
 
+    def abandon(self) -> None:
+        """Leave the mark to the next command, which goes on from here."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
     def release(self) -> None:
         """The creation has ended, one way or the other."""
         fd, self._fd = self._fd, -1

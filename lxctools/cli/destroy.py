@@ -3,20 +3,20 @@
 
 from __future__ import annotations
 
-import os
-
 from .. import log
 from ..container import Container
 from ..errors import LxcError, NotDefined, Unsupported
+from . import _out
 from ._options import NONE, Command, Option, Values
 
 COMMAND = Command(
     "destroy",
-    "[-n] NAME [-f]",
+    "[-n] NAME [-f] [-s] [--dry-run]",
     "Remove the container with its configuration and root file system.",
     (
         Option("f", "force", NONE, "force", "stop it first when it is running"),
-        Option("s", "snapshots", NONE, "snapshots", "remove its snapshots too"),
+        Option("s", "snapshots", NONE, "snapshots", "remove its snapshots, and the clones that need it, too"),
+        Option("", "dry-run", NONE, "dryrun", "remove nothing, and list what would go"),
     ),
     undo=True,
     rcfile=False,
@@ -32,23 +32,20 @@ def run(values: Values) -> int:
             remedy="destroy the container that owns it",
         )
     container.require_control()
-    snapshots = f"{container.lxcpath}/{container.name}/snaps"
-    if values.snapshots and _has_entries(snapshots):
-        raise Unsupported(f"not supported yet: destroying the snapshots in {snapshots}")
     try:
-        container.destroy(force=values.force)
+        if values.dryrun:
+            for what, path in container.belongings(snapshots=values.snapshots):
+                _out.text(f"{what} {path}\n")
+            return 0
+        if values.snapshots:
+            container.destroy_with_snapshots(force=values.force)
+        else:
+            container.destroy(force=values.force)
     except NotDefined:
         raise
     except LxcError as error:
-        if not error.message.startswith((f"{container.name} is running", "Destroying ")):
+        if not error.message.startswith("Destroying ") and " is running" not in error.message:
             error.message = f"Destroying {container.name} failed: {error.message}"
         raise
     log.info(f"Destroyed container {container.name}")
     return 0
-
-
-def _has_entries(folder: str) -> bool:
-    try:
-        return bool(os.listdir(folder))
-    except OSError:
-        return False

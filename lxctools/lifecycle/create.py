@@ -22,17 +22,15 @@ from ..config.conf import Config
 from ..config.system import system_value
 from ..errors import LxcError, describe
 from ..hooks.run import HookContext, run_line
-from ..idmap.ranges import to_host
 from ..storage import backend as storage
 from ..template.run import find_template, run_template
 from ..undo import Undo
-from .folder import CONFIG, clear_abandoned, keep_rootfs
+from .folder import CONFIG, keep_rootfs
+from .reserve import container_root, give, make_parents, refuse_existing, reserve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from ..idmap.ranges import IdMap
 
 HOOK = "lxc.hook.create"
 
@@ -87,12 +85,13 @@ def create(
 
 
 def _create(this: _Creation, config_file: str | None, backend: str, options: dict[str, str]) -> None:
-    _refuse_existing(this)
+    refuse_existing(this.name, this.lxcpath)
     if this.template:
         this.template = find_template(this.template)
     _read(this, config_file)
     module = storage.load(backend)
-    _reserve(this)
+    make_parents(this.folder, this.undo)
+    this.partial = reserve(this.name, this.lxcpath, this.conf["lxc.idmap"], this.undo)
     if this.template or this.conf["lxc.rootfs.path"]:
         _make_rootfs(this, module.create, module.destroy, options)
     this.undo(files.unlink_quietly, f"{this.folder}/{CONFIG}")
@@ -102,12 +101,6 @@ def _create(this: _Creation, config_file: str | None, backend: str, options: dic
     _run_hooks(this)
     assert this.partial is not None
     this.partial.release()
-
-
-def _refuse_existing(this: _Creation) -> None:
-    path = f"{this.folder}/{CONFIG}"
-    if os.path.lexists(path) and locks.partial_state(this.lxcpath, this.name) == locks.ABSENT:
-        raise LxcError(f"Container already exists: {path}", remedy=f"lxc-destroy -n {this.name} removes it")
 
 
 # -- the initial configuration ------------------------------------------------------------------------------------------
@@ -142,104 +135,6 @@ def _without_hooks(this: _Creation, line: str) -> str:
     return f"# run by lxc-create: {line.strip()}\n"
 
 
-# -- the folder ---------------------------------------------------------------------------------------------------------
-
-
-def _reserve(this: _Creation) -> None:
-    """Make the container's folder and mark it as being made. Raises LxcError, also when another one has it."""
-    _make_parents(this.folder, this.undo)
-    with locks.ContainerLock(this.lxcpath, this.name):
-        if clear_abandoned(this.name, this.lxcpath):
-            log.tell(f"removed what an interrupted creation had left in {this.folder}")
-        _refuse_existing(this)
-        uid, gid = _container_root(this.conf["lxc.idmap"])
-        try:
-            made = _make_folder(this.folder)
-            if made:
-                this.undo(_remove_made, this.folder)
-            this.partial = locks.PartialLock(this.folder)
-            this.undo(this.partial.release)
-            if made:
-                this.partial.note(this.folder)
-            _give(this.folder, uid, gid, this.undo)
-        except OSError as error:
-            raise LxcError(
-                f"cannot make the container's folder {this.folder}: {describe(error)}", remedy="check the lxcpath"
-            ) from error
-
-
-def _make_folder(folder: str) -> bool:
-    """False for one that is there: it may hold a log, or somebody's notes, and is not removed by us."""
-    before = os.umask(0o002)
-    try:
-        os.mkdir(folder, 0o770)
-    except FileExistsError:
-        if not os.path.isdir(folder):
-            raise
-        return False
-    finally:
-        os.umask(before)
-    return True
-
-
-def _make_parents(path: str, undo: Undo) -> None:
-    """Make the missing folders above path. Raises LxcError."""
-    missing = []
-    parent = os.path.dirname(path)
-    while parent and not os.path.isdir(parent):
-        missing.append(parent)
-        parent = os.path.dirname(parent)
-    for folder in reversed(missing):
-        try:
-            os.mkdir(folder, 0o755)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise LxcError(f"cannot make the folder {folder}: {describe(error)}") from error
-        undo(_remove_if_empty, folder)
-
-
-def _remove_if_empty(folder: str) -> None:
-    try:
-        os.rmdir(folder)
-    except OSError:
-        pass  # another creation uses it by now
-
-
-def _remove_made(folder: str) -> None:
-    """Undo a folder. What cannot be removed is told to the user: Undo itself only logs."""
-    try:
-        files.remove_tree(folder)
-    except LxcError as error:
-        log.error(f"not everything that this creation made could be removed: {error}")
-
-
-def _container_root(maps: Sequence[IdMap]) -> tuple[int, int]:
-    """The host's ids of the container's root, -1 without maps. Raises LxcError when it has none."""
-    if not maps:
-        return -1, -1
-    uid, gid = to_host(maps, "u", 0), to_host(maps, "g", 0)
-    if uid is None or gid is None:
-        raise LxcError("lxc.idmap maps no id 0: a container needs a root", remedy="map u 0 ... and g 0 ...")
-    return uid, gid
-
-
-def _give(path: str, uid: int, gid: int, undo: Undo) -> None:
-    """Give a folder to the container's root. Raises OSError."""
-    if uid >= 0:
-        status = os.stat(path)
-        if (status.st_uid, status.st_gid) != (uid, gid):
-            os.chown(path, uid, gid)
-            undo(_give_back, path, status.st_uid, status.st_gid)
-
-
-def _give_back(path: str, uid: int, gid: int) -> None:
-    try:
-        os.chown(path, uid, gid)
-    except FileNotFoundError:
-        pass
-
-
 # -- root file system ---------------------------------------------------------------------------------------------------
 
 
@@ -259,7 +154,7 @@ def _make_rootfs(
             )
     else:
         if options.get("dir"):
-            _make_parents(options["dir"], this.undo)
+            make_parents(options["dir"], this.undo)
         spec, made = make(storage.Spec(this.folder, this.name, options))
         path = spec.partition(":")[2]
         if made:
@@ -270,7 +165,7 @@ def _make_rootfs(
     if not made and not files.is_below(path, this.folder):
         this.undo(files.unlink_quietly, keep_rootfs(this.folder, path))
     try:
-        _give(path, *_container_root(conf["lxc.idmap"]), this.undo)
+        give(path, *container_root(conf["lxc.idmap"]), this.undo)
     except OSError as error:
         raise LxcError(f'Error chowning "{path}" to container root: {describe(error)}') from error
     this.rootfs = path

@@ -5,32 +5,38 @@ from __future__ import annotations
 
 import os
 
-from .. import files, locks, log, process
+from .. import locks, log, process
 from ..config.conf import Config
 from ..errors import ConfigError, LxcError, NotDefined, describe
 from ..hooks.run import HookContext, run_hooks
 from ..progress import Progress
 from ..protocol import client
 from ..storage import backend as storage
-from .folder import CONFIG, clear_abandoned, keeps_rootfs, remove_folder
+from . import dependants
+from .folder import CONFIG, MARK, clear_abandoned, keeps_rootfs, remove_folder
+from .recover import settle
+from .steps import step
 
 
-def destroy(name: str, lxcpath: str, *, conf: Config | None = None, force: bool = False) -> None:
+def destroy(
+    name: str, lxcpath: str, *, conf: Config | None = None, force: bool = False, hooks: bool = True
+) -> None:
     """Remove a container. force: end it first when it runs. Raises NotDefined, LxcError; then what was not removed stays.
 
     Refused while it runs, while other containers or snapshots need it, and where something is mounted in what would be
-    removed. What a killed lxc-create left is removed without hooks. Its configuration goes last: a removal that was cut off is
-    taken up by the next one.
+    removed. hooks: run the destroy hooks; an ephemeral container's end does not. From its first removal on it is marked as
+    half there, so that a removal that was cut off is taken up by the next command, and nothing starts what is left.
     """
     folder = f"{lxcpath}/{name}"
     if locks.partial_state(lxcpath, name) != locks.ABSENT:
         with locks.ContainerLock(lxcpath, name):
             if clear_abandoned(name, lxcpath):
                 return
+    settle(name, lxcpath)
     if not os.path.exists(f"{folder}/{CONFIG}"):
         raise NotDefined("Container is not defined", remedy=f"lxc-ls -P {lxcpath} lists those that are")
-    _refuse_dependants(name, folder)
-    if client.state(name, lxcpath) is not None:
+    refuse_dependants(name, folder)
+    if client.state(name, lxcpath) is not None and hooks:
         if not force:
             raise LxcError(f"{name} is running", remedy="stop it first, or use -f")
         client.stop(name, lxcpath)
@@ -39,16 +45,46 @@ def destroy(name: str, lxcpath: str, *, conf: Config | None = None, force: bool 
     if conf is None:
         conf = _config(folder)
     with locks.ContainerLock(lxcpath, name):
-        if client.state(name, lxcpath) is not None:
+        if hooks and client.state(name, lxcpath) is not None:
             raise LxcError(f"{name} is running: it has been started just now", remedy="stop it first, or use -f")
-        context = HookContext(name, lxcpath, conf, process.callers_environment())
-        run_hooks(context, "destroy", environment=context.outside())
+        if hooks:
+            step("destroy hooks")
+            context = HookContext(name, lxcpath, conf, process.callers_environment())
+            run_hooks(context, "destroy", environment=context.outside())
         if not conf["lxc.rootfs.managed"]:
             return
         with Progress(f"removing {name}") as beat:
-            _remove_rootfs(conf, folder, beat)
-            _forget_dependencies(name, lxcpath, folder)
-            remove_folder(folder, CONFIG, beat)
+            _remove(name, lxcpath, conf, beat)
+
+
+def _remove(name: str, lxcpath: str, conf: Config, beat: Progress) -> None:
+    """Everything of it, under the mark that makes the next command go on with it. The caller holds the lock."""
+    folder = f"{lxcpath}/{name}"
+    path = _removable_rootfs(conf, folder)
+    step("mark the folder")
+    try:
+        mark = locks.PartialLock(folder)
+    except OSError as error:
+        raise LxcError(f"cannot mark {folder} as being removed: {describe(error)}") from error
+    begun = False
+    try:
+        mark.note(folder)
+        if path and os.path.isdir(path):
+            mark.note(path)
+        step("remove the root file system")
+        if path:
+            storage.for_config(conf).destroy(path, beat, conf["lxc.idmap"])
+        begun = True
+        step("forget dependencies")
+        dependants.forget(lxcpath, name, dependants.needs(folder), [(lxcpath, name)])
+        step("remove the folder")
+        remove_folder(folder, MARK, beat)
+    except BaseException:
+        if begun or beat.count:
+            mark.abandon()
+        raise
+    finally:
+        mark.release()
 
 
 def _config(folder: str) -> Config:
@@ -61,16 +97,11 @@ def _config(folder: str) -> Config:
         ) from error
 
 
-def _refuse_dependants(name: str, folder: str) -> None:
-    """Clones that need its root file system, and snapshots that would vanish with it."""
-    try:
-        with open(f"{folder}/lxc_snapshots", encoding="utf-8", errors="surrogateescape") as file:
-            text = file.read().strip()
-    except FileNotFoundError:
-        text = ""
-    if text and text != "0":
-        users = ", ".join(text.splitlines()[1::2])
-        raise LxcError(f"Destroying {name} failed: {name} has clones: {users or text}", remedy="destroy them first")
+def refuse_dependants(name: str, folder: str) -> None:
+    """Raise LxcError for clones that need its root file system, and snapshots that would vanish with it."""
+    used = dependants.users(folder)
+    if used:
+        raise LxcError(f"Destroying {name} failed: {name} has clones: {used}", remedy="destroy them first, or use -s")
     try:
         snapshots = os.listdir(f"{folder}/snaps")
     except (FileNotFoundError, NotADirectoryError):
@@ -78,20 +109,23 @@ def _refuse_dependants(name: str, folder: str) -> None:
     if snapshots:
         raise LxcError(
             f"Destroying {name} failed: {name} has snapshots: {', '.join(sorted(snapshots))}",
-            remedy="destroy them first, with lxc-snapshot -d",
+            remedy="destroy them first, with lxc-snapshot -d, or use -s",
         )
-    os.rmdir(f"{folder}/snaps")
 
 
-def _remove_rootfs(conf: Config, folder: str, beat: Progress) -> None:
-    path = conf["lxc.rootfs.path"]
-    if not path or not os.path.lexists(path):
-        return
+def _removable_rootfs(conf: Config, folder: str) -> str:
+    """The path of the root file system that goes with the container, "" for none. Raises LxcError when it must not go."""
+    path = str.__str__(conf["lxc.rootfs.path"])
+    if not path:
+        return ""
+    module = storage.for_config(conf) if conf.rootfs_type or os.path.lexists(path) else None
+    if module is None or not (os.path.lexists(path) or module.exists(path)):
+        return ""
     if keeps_rootfs(folder, path):
         log.tell(f"kept {path}: it was there before the container")
-        return
+        return ""
     _refuse_shared(path, folder)
-    storage.for_config(conf).destroy(path, beat)
+    return path
 
 
 def _refuse_shared(path: str, folder: str) -> None:
@@ -120,29 +154,3 @@ def _refuse_shared(path: str, folder: str) -> None:
         owner = real[len(os.path.realpath(parent)) + 1 :].split("/")[0]
         if os.path.exists(f"{parent}/{owner}/config"):
             raise LxcError(f"refusing to remove {path}: it lies in the folder of {owner}")
-
-
-def _forget_dependencies(name: str, lxcpath: str, folder: str) -> None:
-    """Take the container out of the lxc_snapshots of those whose root file system it used."""
-    try:
-        with open(f"{folder}/lxc_rdepends", encoding="utf-8", errors="surrogateescape") as file:
-            words = file.read().splitlines()
-    except FileNotFoundError:
-        return
-    for other_path, other_name in zip(words[::2], words[1::2], strict=False):
-        with locks.ContainerLock(other_path, other_name):
-            listed = f"{other_path}/{other_name}/lxc_snapshots"
-            try:
-                with open(listed, encoding="utf-8", errors="surrogateescape") as file:
-                    lines = file.read().splitlines()
-            except FileNotFoundError:
-                continue
-            pairs = [pair for pair in zip(lines[::2], lines[1::2], strict=False) if pair != (lxcpath, name)]
-            try:
-                if pairs:
-                    text = "".join(f"{place}\n{who}\n" for place, who in pairs)
-                    files.write_atomic(listed, text.encode("utf-8", "surrogateescape"))
-                else:
-                    os.unlink(listed)
-            except OSError as error:
-                raise LxcError(f"cannot update {listed}: {describe(error)}") from error

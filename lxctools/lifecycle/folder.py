@@ -7,6 +7,8 @@ import os
 
 from .. import files, locks, log
 from ..errors import LxcError, describe
+from ..storage import backend as storage
+from . import dependants
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +59,14 @@ def remove_folder(folder: str, last: str, beat: Callable[[], object] | None = No
         raise LxcError(f"cannot remove {folder}: {describe(error)}") from error
 
 
+def remove_if_empty(folder: str) -> None:
+    """Remove a folder unless somebody uses it by now."""
+    try:
+        os.rmdir(folder)
+    except OSError:
+        pass
+
+
 def clear_abandoned(name: str, lxcpath: str) -> bool:
     """Remove what an interrupted creation made. False when there is none. Raises LxcError; also for one that goes on.
 
@@ -68,17 +78,19 @@ def clear_abandoned(name: str, lxcpath: str) -> bool:
         return False
     folder = f"{lxcpath}/{name}"
     if found == locks.ONGOING:
-        raise LxcError(f"{name} is being created by another lxc-create, in {folder}", remedy="wait for it to end")
+        raise LxcError(f"{name} is being created or removed by another command, in {folder}", remedy="wait for it to end")
     log.notice(f"removing what an interrupted creation left in {folder}")
     try:
         made = locks.noted(lxcpath, name) if os.path.getsize(f"{folder}/{MARK}") else [folder]
+        dependants.forget(lxcpath, name, dependants.needs(folder), [(lxcpath, name)])
         for path in reversed(made):
             if path != folder:
-                files.remove_tree(path)
+                storage.load("dir").destroy(path)  # with its guards: a removal may have noted more than a creation
         if folder in made:
             remove_folder(folder, MARK)
         else:
-            files.unlink_quietly(f"{folder}/{CONFIG}")
+            for left in (CONFIG, dependants.NEEDS):
+                files.unlink_quietly(f"{folder}/{left}")
             files.unlink_quietly(f"{folder}/{MARK}")
     except OSError as error:
         raise LxcError(f"cannot remove what an interrupted creation left in {folder}: {describe(error)}") from error

@@ -414,7 +414,7 @@ def test_after_kill_9_the_next_command_tells_the_truth_and_cleans_up(
 ) -> None:
     with started(lxcpath, work, "--dir", work / "elsewhere") as child:
         again = create(lxcpath, "c1", "-t", "none", "-f", work / "empty.conf")
-        assert again.returncode == 1 and b"is being created by another" in again.stderr
+        assert again.returncode == 1 and b"is being created or removed by another" in again.stderr
         refused = destroy(lxcpath, "c1")
         assert refused.returncode == 1 and b"is being created" in refused.stderr
         child.kill()

@@ -11,6 +11,7 @@ import pytest
 from lxctools.config.conf import Config
 from lxctools.errors import LxcError
 from lxctools.lifecycle import create as module
+from lxctools.lifecycle.reserve import container_root, make_parents
 from lxctools.undo import Undo
 
 
@@ -86,12 +87,12 @@ def test_a_configuration_that_comes_through_a_pipe(tmp_path: Path) -> None:
 
 def test_folders_made_on_the_way_are_removed_and_those_of_others_stay(tmp_path: Path) -> None:
     with Undo() as undo:
-        module._make_parents(str(tmp_path / "a/b/c/name"), undo)
+        make_parents(str(tmp_path / "a/b/c/name"), undo)
         assert (tmp_path / "a/b/c").is_dir()
         (tmp_path / "a/mine").touch()
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["a", "a/mine"]
     with Undo() as undo:
-        module._make_parents(str(tmp_path / "a/b/name"), undo)
+        make_parents(str(tmp_path / "a/b/name"), undo)
         undo.commit()
     assert (tmp_path / "a/b").is_dir()
 
@@ -100,5 +101,5 @@ def test_a_map_without_a_root_is_refused() -> None:
     conf = Config()
     conf.load_text("lxc.idmap = u 1 1000 10\nlxc.idmap = g 0 1000 10\n", "x")
     with pytest.raises(LxcError, match="id 0"):
-        module._container_root(conf["lxc.idmap"])
-    assert module._container_root([]) == (-1, -1)
+        container_root(conf["lxc.idmap"])
+    assert container_root([]) == (-1, -1)

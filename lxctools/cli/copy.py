@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""lxc-copy: copy a container, make a snapshot copy of it, or rename it."""
+
+from __future__ import annotations
+
+from ..container import Container
+from ..errors import LxcError, NotDefined, Unsupported
+from ._options import NONE, REQUIRED, Command, Option, Values
+from ._values import size
+
+COPY, SNAPSHOT, EPHEMERAL, RENAME = "copy", "snapshot", "ephemeral", "rename"
+
+
+def _backend(text: str) -> str:
+    """LXC behaviour: whatever overlay begins with means it."""
+    return "overlay" if "overlay".startswith(text) or text == "overlayfs" else text
+
+
+COMMAND = Command(
+    "copy",
+    "[-n] NAME -N NEWNAME [OPTIONS] [-- HOOK-ARGUMENTS]",
+    "Copy a container, or rename it.",
+    (
+        Option("N", "newname", REQUIRED, "newname", "the copy's name"),
+        Option("p", "newpath", REQUIRED, "newpath", "the folder of containers that gets the copy; it exists"),
+        Option("R", "rename", NONE, "task", "rename the container instead of copying it", "const", const=RENAME),
+        Option("s", "snapshot", NONE, "task", "make a snapshot: what is equal is shared", "const", const=SNAPSHOT),
+        Option("a", "allowrunning", NONE, "allowrunning", "copy it although it runs"),
+        Option("F", "foreground", NONE, "foreground", "with -e: run the copy on this terminal"),
+        Option("d", "daemon", NONE, "foreground", "with -e: run the copy in the background (default)", "const", const=False),
+        Option("e", "ephemeral", NONE, "task", "start a snapshot that is removed when it ends", "const", const=EPHEMERAL),
+        Option("m", "mount", REQUIRED, "mounts", "with -e: bind=SRC[:DST][:ro|rw] or overlay=SRC[:DST], with commas between", "append"),
+        Option("B", "backingstorage", REQUIRED, "backend", "storage type of the copy", metavar="TYPE", convert=_backend),
+        Option("L", "fssize", REQUIRED, "fssize", "size of a new block device; unit b, k, m, g, t", metavar="SIZE", convert=size),
+        Option("D", "keepdata", NONE, "keepdata", "with -e: keep the copy when it ends"),
+        Option("K", "keepname", NONE, "keepname", "keep the host name"),
+        Option("M", "keepmac", NONE, "keepmac", "keep the hardware addresses"),
+        Option("t", "tmpfs", NONE, "tmpfs", "with -e: what the copy writes goes to memory"),
+    ),
+    undo=True,
+)  # fmt: skip
+
+
+def run(values: Values) -> int:
+    """0 done, 1 not done, and then nothing has changed."""
+    task = values.task or COPY
+    if task == EPHEMERAL:
+        raise Unsupported("not supported yet: -e", remedy="copy it with -s, and start the copy")
+    if not values.newname:
+        raise LxcError("You must provide a NEWNAME for the clone", remedy="name it with -N")
+    container = Container(values.name, values.lxcpath)
+    if values.rcfile is not None:
+        container.load_config(values.rcfile)
+    container.require_control()
+    try:
+        if task == RENAME:
+            container.rename(values.newname)
+        else:
+            container.clone(
+                values.newname,
+                config_path=values.newpath.rstrip("/") if values.newpath else "",
+                bdevtype=values.backend or "",
+                snapshot=task == SNAPSHOT,
+                keep_name=values.keepname,
+                keep_mac=values.keepmac,
+                allow_running=values.allowrunning,
+                words=values.words,
+                options={} if values.fssize is None else {"fssize": str(values.fssize)},
+                quiet=values.quiet,
+            )
+    except NotDefined:
+        raise
+    except LxcError as error:
+        what = f"Renaming container {values.name} to {values.newname} failed" if task == RENAME else "Failed to clone"
+        error.message = f"{what}: {error.message}"
+        raise
+    return 0

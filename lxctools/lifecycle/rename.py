@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Renaming a container in place: its folder gets the new name, and nothing is copied.
+
+    NAME/.rename          what undoes it: both names, the configuration, the host name        (on disk first)
+    NAME -> NEW           one rename(2)
+    configuration rewritten, clone hooks run with the new name, destroy hooks with the old one, host name written
+    NEW/.rename removed   from here on it is renamed
+
+C LXC copies everything and destroys the old container: files beside the root file system are lost, and an overlay cannot be
+renamed. What a clone hook has changed in the root file system is not undone when a later step fails.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .. import files, locks, process
+from ..config.conf import Config
+from ..errors import LxcError, describe
+from ..hooks.run import HookContext, run_hooks
+from ..linux import rename as kernel
+from ..protocol import client
+from . import clonehook, dependants
+from .copyconf import Move, rewrite
+from .folder import CONFIG
+from .steps import step
+
+JOURNAL = ".rename"
+
+
+def rename(name: str, lxcpath: str, new_name: str) -> None:
+    """Rename a container. Raises LxcError; then it has its old name, and is as it was."""
+    folder, new = f"{lxcpath}/{name}", f"{lxcpath}/{new_name}"
+    if new_name == name:
+        raise LxcError(f"{name} is its name already", remedy="choose another one")
+    if os.path.lexists(f"{new}/{CONFIG}"):
+        raise LxcError(f"error: clone: {new}/{CONFIG} exists", remedy="choose another name, or destroy it first")
+    first, second = sorted((name, new_name))
+    with locks.ContainerLock(lxcpath, first), locks.ContainerLock(lxcpath, second):
+        if client.state(name, lxcpath) is not None:
+            raise LxcError(f"error: Original container ({name}) is running", remedy="stop it first")
+        _refuse_dependants(folder)
+        try:
+            if os.path.isdir(new) and not os.path.islink(new):
+                os.rmdir(new)  # an empty one is reused, as for a copy
+            _write_journal(name, folder, new_name)
+        except OSError as error:
+            raise LxcError(f"cannot rename {name} to {new_name}: {describe(error)}") from error
+        held = [(lxcpath, name), (lxcpath, new_name)]
+        try:
+            _rename(name, lxcpath, new_name, held)
+        except BaseException as error:
+            _undo(name, lxcpath, new_name, held)
+            if isinstance(error, OSError):
+                raise LxcError(f"cannot rename {name} to {new_name}: {describe(error)}") from error
+            raise
+        _forget_old(name, lxcpath, new, held)
+
+
+def _refuse_dependants(folder: str) -> None:
+    used = dependants.users(folder)
+    try:
+        snapshots = sorted(os.listdir(f"{folder}/snaps"))
+    except OSError:
+        snapshots = []
+    if used or snapshots:
+        what = f"its clones need it: {used}" if used else f"it has {', '.join(snapshots)}"
+        raise LxcError(f"Renaming a container with snapshots is not supported: {what}", remedy="destroy them first")
+
+
+def _rename(name: str, lxcpath: str, new_name: str, held: list[tuple[str, str]]) -> None:
+    folder, new = f"{lxcpath}/{name}", f"{lxcpath}/{new_name}"
+    old = Config.read(f"{folder}/{CONFIG}")
+    conf = Config.read(f"{folder}/{CONFIG}")
+    move = Move(folder, new, new_name)
+    value = _moved(conf, move)
+    text = rewrite(conf, move, value, keep_name=False, keep_mac=True, copy_files=False)
+    needs = dependants.needs(folder)
+    if needs:
+        dependants.record(folder, lxcpath, new_name, needs, held)
+    step("rename the folder")
+    kernel.rename_new(folder, new)
+    step("write the configuration")
+    files.write_atomic(f"{new}/{CONFIG}", text.encode("utf-8", "surrogateescape"))
+    files.sync_folder(lxcpath)
+    conf = Config.read(f"{new}/{CONFIG}")
+    told = clonehook.Copy(new_name, name, new, new, value)
+    told.hostname = new_name
+    clonehook.finish(conf, told)
+    context = HookContext(name, lxcpath, old, process.callers_environment())
+    run_hooks(context, "destroy", environment=context.outside())
+    step("commit")
+    os.unlink(f"{new}/{JOURNAL}/names")
+    files.sync_folder(f"{new}/{JOURNAL}")
+
+
+def _moved(conf: Config, move: Move) -> str:
+    """lxc.rootfs.path with each folder of the old container in the new one; volumes keep their names."""
+    path = str.__str__(conf["lxc.rootfs.path"])
+    if not path:
+        return ""
+    kind = conf.rootfs_type
+    parts = path.split(":") if kind in ("overlay", "overlayfs") else [path]
+    return (f"{kind}:" if kind else "dir:" if os.path.isdir(path) else "") + ":".join(move.path(part) for part in parts)
+
+
+def _write_journal(name: str, folder: str, new_name: str) -> None:
+    """`names` comes last: without it there is nothing to undo."""
+    journal = f"{folder}/{JOURNAL}"
+    step("write the journal")
+    os.makedirs(journal, 0o700, exist_ok=True)
+    with open(f"{folder}/{CONFIG}", "rb") as file:
+        files.write_atomic(f"{journal}/config", file.read(), 0o600)
+    hostname = _hostname(folder)
+    if hostname is not None:
+        files.write_atomic(f"{journal}/hostname", hostname, 0o600)
+    files.write_atomic(f"{journal}/names", f"{name}\0{new_name}\0".encode("utf-8", "surrogateescape"), 0o600)
+    files.sync_folder(journal)
+    files.sync_folder(folder)
+
+
+def _hostname(folder: str) -> bytes | None:
+    conf = Config.read(f"{folder}/{CONFIG}")
+    path = str.__str__(conf["lxc.rootfs.path"])
+    if not os.path.isdir(path):
+        return None  # on a volume, or in an overlay's upper folder
+    return clonehook.read_hostname(path)
+
+
+def _undo(name: str, lxcpath: str, new_name: str, held: list[tuple[str, str]]) -> None:
+    folder, new = f"{lxcpath}/{name}", f"{lxcpath}/{new_name}"
+    at = new if os.path.isdir(f"{new}/{JOURNAL}") else folder
+    journal = f"{at}/{JOURNAL}"
+    try:
+        with open(f"{journal}/config", "rb") as file:
+            text = file.read()
+        with open(f"{at}/{CONFIG}", "rb") as file:
+            changed = file.read() != text
+        if changed:
+            files.write_atomic(f"{at}/{CONFIG}", text)
+        if at == new:
+            kernel.rename_new(new, folder)
+        journal = f"{folder}/{JOURNAL}"
+        if os.path.exists(f"{journal}/hostname"):
+            with open(f"{journal}/hostname", "rb") as file:
+                hostname = file.read()
+            root = str.__str__(Config.read(f"{folder}/{CONFIG}")["lxc.rootfs.path"])
+            if clonehook.read_hostname(root) != hostname:
+                clonehook.write_hostname(root, hostname)
+        dependants.forget(lxcpath, new_name, dependants.needs(folder), held)
+        files.sync_folder(lxcpath)
+        files.remove_tree(journal)
+    except OSError as error:
+        raise LxcError(f"cannot undo the renaming of {name} to {new_name}: {describe(error)}") from error
+
+
+def _forget_old(name: str, lxcpath: str, new: str, held: list[tuple[str, str]]) -> None:
+    dependants.forget(lxcpath, name, dependants.needs(new), held)
+    files.remove_tree(f"{new}/{JOURNAL}")
+
+
+def recover(name: str, lxcpath: str) -> str:
+    """Undo an interrupted renaming from or to this name, or finish it; what was done, in words. Raises LxcError."""
+    at = _find(name, lxcpath)
+    if not at:
+        return ""
+    try:
+        old, new = files.read_text(f"{at}/{JOURNAL}/names").split("\0")[:2]
+    except FileNotFoundError:
+        with locks.ContainerLock(lxcpath, os.path.basename(at)):
+            if os.path.isdir(f"{at}/{JOURNAL}") and not os.path.exists(f"{at}/{JOURNAL}/names"):
+                files.remove_tree(f"{at}/{JOURNAL}")
+                return f"finished an interrupted renaming of {name}"
+        return ""
+    first, second = sorted((old, new))
+    with locks.ContainerLock(lxcpath, first), locks.ContainerLock(lxcpath, second):
+        if not os.path.exists(f"{at}/{JOURNAL}/names"):
+            return ""  # it has come to its end while we waited
+        _undo(old, lxcpath, new, [(lxcpath, old), (lxcpath, new)])
+    return f"undid an interrupted renaming of {old} to {new}"
+
+
+def _find(name: str, lxcpath: str) -> str:
+    """The folder with the journal of a renaming of this container; under another name when this one has no folder."""
+    folder = f"{lxcpath}/{name}"
+    if os.path.isdir(f"{folder}/{JOURNAL}"):
+        return folder
+    if os.path.lexists(folder):
+        return ""
+    try:
+        entries = os.listdir(lxcpath)
+    except OSError:
+        return ""
+    for entry in entries:
+        other = f"{lxcpath}/{entry}"
+        try:
+            if name in files.read_text(f"{other}/{JOURNAL}/names").split("\0"):
+                return other
+        except OSError:
+            continue
+    return ""

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Each operation on a container on disk, cut off at each of its steps by an error, a full disk, and SIGKILL.
+
+Afterwards, when the next command on the name has looked at it, there is the old or the new state, whole, and nothing else;
+what is copied is as it was. The operations run in a throw-away root, each in a child with the hook of lifecycle.steps set.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import signal
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lxctools import log
+from lxctools.container import Container
+from lxctools.lifecycle import recover, snapshot, steps
+from lxctools.lifecycle.folder import remove_if_empty
+from tests import host, throwaway
+
+P = Path("/var/lib/lxct")
+KINDS = ("error", "full", "kill")
+_CUT_OFF = 77
+_MOST_STEPS = 200
+
+State = dict[str, tuple[object, ...]]
+
+
+class Operation:
+    """One operation: what is there before, what is done, and the names that the next command looks at."""
+
+    def __init__(self, run: Callable[[], object], names: tuple[str, ...], prepare: Callable[[], object] = lambda: None) -> None:
+        self.run = run
+        self.names = names
+        self.prepare = prepare
+
+
+def _c1() -> Container:
+    return Container("c1", str(P))
+
+
+def _with_snapshot() -> None:
+    _c1().snapshot()
+    (P / "c1/rootfs/etc/changed").write_text("since the snapshot")
+    (P / "c1/rootfs/etc/passwd").unlink()
+
+
+OPERATIONS = {
+    "copy": Operation(lambda: _c1().clone("c2"), ("c1", "c2")),
+    "snapshot": Operation(lambda: _c1().snapshot(), ("c1",)),
+    "restore": Operation(lambda: _c1().snapshot_restore("snap0"), ("c1",), _with_snapshot),
+    "restore-new": Operation(lambda: _c1().snapshot_restore("snap0", "c2"), ("c1", "c2"), _with_snapshot),
+    "rename": Operation(lambda: _c1().rename("c2"), ("c1", "c2")),
+    "destroy": Operation(lambda: _c1().destroy(), ("c1",)),
+    "destroy-snapshots": Operation(lambda: _c1().snapshot_destroy_all(), ("c1",), _with_snapshot),
+}
+COPIED = {"copy": "c1/", "snapshot": "c1/rootfs", "restore": "c1/snaps", "restore-new": "c1/"}
+
+
+def test_cut_off_at_every_step(unchanged_host: None, capsys: pytest.CaptureFixture[str]) -> None:
+    total = 0
+    for name in OPERATIONS:
+        counts = throwaway.inside(lambda name=name: [_all_steps(name, kind) for kind in KINDS])  # type: ignore[misc]
+        assert min(counts) >= 3, f"{name}: {counts}"
+        total += sum(counts)
+    with capsys.disabled():
+        print(f"\n{total} injected faults in {len(OPERATIONS)} operations")
+
+
+def _all_steps(name: str, kind: str) -> int:
+    """How many faults were injected."""
+    operation = OPERATIONS[name]
+    log.setup("test", "", to_stderr=False)
+    _fresh(operation)
+    before = state()
+    operation.run()
+    after = state()
+    assert before != after
+    for number in range(_MOST_STEPS):
+        _fresh(operation)
+        assert state() == before
+        if not _cut_off(operation, kind, number):
+            return number
+        first = state()
+        said: list[str] = []
+        _next_command(operation, said)
+        found = state()
+        where = f"{name}, {kind} at step {number}"
+        assert found in (before, after), f"{where}: {_difference(before, found)} or {_difference(after, found)}"
+        assert said or first == found, f"{where}: repaired without a word: {_difference(first, found)}"
+        if kind != "kill":
+            # What cannot be removed is left to the next command; everything else is undone at once.
+            assert first == found or name.startswith("destroy") or (name == "restore" and found == after), f"{where}: an error has left {_difference(first, found)}"
+        if name in COPIED:
+            part = COPIED[name]
+            kept = {path: value for path, value in found.items() if path.startswith(part)}
+            expected = {path: value for path, value in before.items() if path.startswith(part)}
+            assert expected.items() <= kept.items(), f"{where}: the source has changed"
+    raise AssertionError(f"{name} has more than {_MOST_STEPS} steps")
+
+
+def _fresh(operation: Operation) -> None:
+    for entry in P.iterdir():
+        shutil.rmtree(entry)
+    host.make_container(P, "c1")
+    (P / "c1/rootfs/etc/hostname").write_text("c1\n")
+    operation.prepare()
+
+
+def _cut_off(operation: Operation, kind: str, number: int) -> bool:
+    """Run it in a child that fails at this step; False when it has fewer steps and came to its end."""
+    pid = os.fork()
+    if pid == 0:
+        seen = 0
+
+        def hook(_name: str) -> None:
+            nonlocal seen
+            seen += 1
+            if seen != number + 1:
+                return
+            if kind == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise OSError(errno.EIO if kind == "error" else errno.ENOSPC, os.strerror(errno.EIO if kind == "error" else errno.ENOSPC))
+
+        steps.hook = hook
+        try:
+            operation.run()
+            os._exit(0)
+        except BaseException:
+            os._exit(_CUT_OFF)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status in (0, _CUT_OFF, -signal.SIGKILL)
+    return status != 0
+
+
+def _next_command(operation: Operation, said: list[str]) -> None:
+    tell, log.tell = log.tell, said.append
+    try:
+        for name in operation.names:
+            recover.settle(name, str(P))
+            folder = snapshot.place(name, str(P))
+            snapshot.settle_all(folder)
+            remove_if_empty(folder)
+    finally:
+        log.tell = tell
+
+
+def state() -> State:
+    """Everything below P, but for times of what the operation itself writes."""
+    found: State = {}
+    for folder, folders, names in os.walk(P):
+        for name in [*folders, *names]:
+            path = f"{folder}/{name}"
+            status = os.lstat(path)
+            key = os.path.relpath(path, P)
+            content: object = None
+            if stat.S_ISREG(status.st_mode):
+                content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            elif stat.S_ISLNK(status.st_mode):
+                content = os.readlink(path)
+            if name in ("ts", "config"):
+                content = None if name == "ts" else content
+            found[key] = (oct(status.st_mode), status.st_uid, status.st_gid, content)
+    if not any(key.startswith("c1/snaps/") for key in found):
+        found.pop("c1/snaps", None)  # an empty one is none
+    return found
+
+
+def _difference(one: State, other: State) -> dict[str, object]:
+    return {key: (one.get(key), other.get(key)) for key in {*one, *other} if one.get(key) != other.get(key)}
