@@ -1,48 +1,40 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The C library: the one CDLL, how a function is bound, and how a failure becomes an OSError.
+"""The C library: the one library, how a function is bound, and how a failure becomes an OSError.
 
 Bound with errno kept (use_errno): without it get_errno() is always 0 and a failed call would look like success.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
+
+from ._cdata import c_char_p, c_int, c_long, c_size_t, c_ulong, c_void_p, function, get_errno, library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-libc = ctypes.CDLL(None, use_errno=True)
-c_int = ctypes.c_int
-c_long = ctypes.c_long
-c_ulong = ctypes.c_ulong
-c_char_p = ctypes.c_char_p
-c_void_p = ctypes.c_void_p
-c_size_t = ctypes.c_size_t
+__all__ = ["bind", "c_char_p", "c_int", "c_long", "c_size_t", "c_ulong", "c_void_p", "encode", "error", "libc", "syscall"]
 
-_syscall = libc.syscall
-_syscall.restype = c_long
+libc = library(None)
+_syscall = function(libc, "syscall", None, c_long)
 
 
 def bind(name: str, *argtypes: type, restype: type = c_int) -> Callable[..., int]:
     """A function of the C library with its prototype; bound once, where it is used."""
-    function = getattr(libc, name)
-    function.argtypes = argtypes
-    function.restype = restype
-    return function  # type: ignore[no-any-return]
+    return function(libc, name, argtypes, restype)
 
 
 def error(call: str, path: str | bytes | int | None = None) -> OSError:
     """The OSError of the call that has just failed."""
-    number = ctypes.get_errno()
+    number = get_errno()
     failure = OSError(number, os.strerror(number), path) if path is not None else OSError(number, os.strerror(number))
     failure.add_note(call)
     return failure
 
 
 def syscall(call: str, number: int, *arguments: object, path: str | bytes | None = None) -> int:
-    """syscall(2); every argument an int, bytes, a ctypes object or None. Raises OSError named after call."""
+    """syscall(2); every argument an int, bytes, an object of _cdata or None. Raises OSError named after call."""
     result: int = _syscall(c_long(number), *(c_long(a) if isinstance(a, int) else a for a in arguments))
     if result < 0:
         raise error(call, path)

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 
 from . import _nr
+from ._cdata import addressof, create_string_buffer
 from ._libc import syscall
 
 _PROG_LOAD = 5
@@ -23,15 +23,15 @@ _F_REPLACE = 1 << 2
 
 def load_device_program(code: bytes) -> int:
     """Load a program of 8-byte instructions; returns its descriptor. Raises OSError (EACCES: the verifier's objection)."""
-    instructions = ctypes.create_string_buffer(code, len(code))
-    license_text = ctypes.create_string_buffer(b"LGPL-2.1-or-later")
+    instructions = create_string_buffer(code, len(code))
+    license_text = create_string_buffer(b"LGPL-2.1-or-later")
     # union bpf_attr of BPF_PROG_LOAD: type, count, instructions, license, log level, log size, log, kernel version
     attributes = struct.pack(
         "IIQQIIQI",
         _CGROUP_DEVICE,
         len(code) // 8,
-        ctypes.addressof(instructions),
-        ctypes.addressof(license_text),
+        addressof(instructions),
+        addressof(license_text),
         0,
         0,
         0,
@@ -57,10 +57,10 @@ def detach_device_program(cgroup_fd: int, program_fd: int) -> None:
 
 def attached_device_programs(cgroup_fd: int) -> list[int]:
     """The kernel's ids of the device programs attached to a cgroup itself, at most 64. Raises OSError."""
-    ids = ctypes.create_string_buffer(64 * 4)
+    ids = create_string_buffer(64 * 4)
     # union bpf_attr of BPF_PROG_QUERY: target, attach type, query flags, attach flags, ids, count
-    attributes = ctypes.create_string_buffer(
-        struct.pack("IIIIQI", cgroup_fd, _ATTACH_DEVICE, 0, 0, ctypes.addressof(ids), 64), 128
+    attributes = create_string_buffer(
+        struct.pack("IIIIQI", cgroup_fd, _ATTACH_DEVICE, 0, 0, addressof(ids), 64), 128
     )
     syscall("bpf(BPF_PROG_QUERY)", _nr.BPF, _PROG_QUERY, attributes, len(attributes))
     count = struct.unpack_from("I", attributes.raw, 24)[0]

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """prctl(2), capget(2), capset(2).
 
-By ctypes rather than python-prctl: that module costs 6 ms to import, and has neither PR_SET_MM_MAP nor the ambient set
+By ourselves rather than python-prctl: that module costs 6 ms to import, and has neither PR_SET_MM_MAP nor the ambient set
 in one call, both of which every start needs.
 """
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 import struct
 
+from ._cdata import addressof, c_char, c_long, create_string_buffer
 from ._libc import bind, c_int, c_ulong, c_void_p, error
 
 _PR_SET_PDEATHSIG = 1
@@ -32,7 +32,7 @@ _prctl = bind("prctl", c_int, c_ulong, c_ulong, c_ulong, c_ulong)
 _capget = bind("capget", c_void_p, c_void_p)
 _capset = bind("capset", c_void_p, c_void_p)
 
-_sbrk = bind("sbrk", ctypes.c_long, restype=c_ulong)
+_sbrk = bind("sbrk", c_long, restype=c_ulong)
 _kept: list[mmap.mmap] = []
 
 
@@ -55,8 +55,8 @@ def set_dumpable(on: bool) -> None:
 
 def set_name(comm: str) -> None:
     """The thread's name, at most 15 bytes. Raises OSError."""
-    text = ctypes.create_string_buffer(os.fsencode(comm)[:15])
-    _call("PR_SET_NAME", _PR_SET_NAME, ctypes.addressof(text))
+    text = create_string_buffer(os.fsencode(comm)[:15])
+    _call("PR_SET_NAME", _PR_SET_NAME, addressof(text))
 
 
 def set_no_new_privs() -> None:
@@ -91,9 +91,9 @@ def ambient_clear() -> None:
 
 def capget() -> tuple[int, int, int]:
     """The effective, permitted and inheritable sets of this thread as bit masks. Raises OSError."""
-    header = ctypes.create_string_buffer(struct.pack("Ii", _CAPABILITY_VERSION_3, 0), 8)
-    data = ctypes.create_string_buffer(24)
-    if _capget(ctypes.addressof(header), ctypes.addressof(data)) < 0:
+    header = create_string_buffer(struct.pack("Ii", _CAPABILITY_VERSION_3, 0), 8)
+    data = create_string_buffer(24)
+    if _capget(addressof(header), addressof(data)) < 0:
         raise error("capget(2)")
     low = struct.unpack("6I", data.raw)
     return low[0] | low[3] << 32, low[1] | low[4] << 32, low[2] | low[5] << 32
@@ -101,11 +101,11 @@ def capget() -> tuple[int, int, int]:
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
     """Set the three sets of this thread. Raises OSError."""
-    header = ctypes.create_string_buffer(struct.pack("Ii", _CAPABILITY_VERSION_3, 0), 8)
+    header = create_string_buffer(struct.pack("Ii", _CAPABILITY_VERSION_3, 0), 8)
     words = [value & 0xFFFFFFFF for value in (effective, permitted, inheritable)]
     words += [value >> 32 for value in (effective, permitted, inheritable)]
-    data = ctypes.create_string_buffer(struct.pack("6I", *words), 24)
-    if _capset(ctypes.addressof(header), ctypes.addressof(data)) < 0:
+    data = create_string_buffer(struct.pack("6I", *words), 24)
+    if _capset(addressof(header), addressof(data)) < 0:
         raise error("capset(2)")
 
 
@@ -119,7 +119,7 @@ def set_title(text: str) -> None:
     # Private anonymous memory (the kernel reads no other kind for cmdline) that is never unmapped.
     area = mmap.mmap(-1, (len(data) + 4095) & ~4095, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     area.write(data)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(area))
+    start = addressof(c_char.from_buffer(area))
     _kept.append(area)
     with open("/proc/self/stat", "rb", buffering=0) as file:
         fields = file.readall().rpartition(b")")[2].split()
@@ -143,5 +143,5 @@ def set_title(text: str) -> None:
         0,
         -1,
     )
-    buffer = ctypes.create_string_buffer(record, len(record))
-    _call("PR_SET_MM_MAP", _PR_SET_MM, _PR_SET_MM_MAP, ctypes.addressof(buffer), len(record))
+    buffer = create_string_buffer(record, len(record))
+    _call("PR_SET_MM_MAP", _PR_SET_MM, _PR_SET_MM_MAP, addressof(buffer), len(record))

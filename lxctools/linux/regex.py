@@ -6,9 +6,9 @@ Python's re is another language ([[:digit:]], leftmost-longest, back-slashes) an
 
 from __future__ import annotations
 
-import ctypes
 import os
 
+from ._cdata import create_string_buffer
 from ._libc import bind, c_char_p, c_int, c_size_t, c_void_p
 
 _REG_EXTENDED = 1
@@ -27,13 +27,13 @@ class Regex:
 
     def __init__(self, pattern: str) -> None:
         """Raises ValueError with the C library's reason."""
-        self._compiled = ctypes.create_string_buffer(_ROOM)
+        self._compiled = create_string_buffer(_ROOM)
         text = os.fsencode(pattern)
         if b"\0" in text:
             raise ValueError("a regular expression cannot contain a NUL character")
         code = _regcomp(self._compiled, text, _REG_EXTENDED | _REG_NOSUB)
         if code:
-            reason = ctypes.create_string_buffer(256)
+            reason = create_string_buffer(256)
             _regerror(code, self._compiled, reason, len(reason))
             raise ValueError(reason.value.decode("utf-8", "replace"))
 

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 from . import _nr
-from ._libc import bind, c_int, c_ulong, error
+from ._cdata import addressof, byref, c_uint64, python_function
+from ._libc import bind, c_int, c_long, c_ulong, error, libc
 
 CLONE_PARENT = 0x00008000
 CLONE_NEWTIME = 0x00000080
@@ -35,16 +35,11 @@ _setns = bind("setns", c_int, c_int)
 _personality = bind("personality", c_ulong)
 _prctl = bind("prctl", c_int, c_ulong, c_ulong, c_ulong, c_ulong)
 
-# PyDLL: the interpreter lock stays held, and the child must be the only thread that runs Python code after it.
-_python = ctypes.PyDLL(None, use_errno=True)
-_before_fork = ctypes.pythonapi.PyOS_BeforeFork
-_after_child = ctypes.pythonapi.PyOS_AfterFork_Child
-_after_parent = ctypes.pythonapi.PyOS_AfterFork_Parent
-for _function in (_before_fork, _after_child, _after_parent):
-    _function.argtypes = []
-    _function.restype = None
-_raw_syscall = _python.syscall
-_raw_syscall.restype = ctypes.c_long
+# The interpreter lock stays held, and the child must be the only thread that runs Python code after it.
+_before_fork = python_function(libc, "PyOS_BeforeFork", (), None)
+_after_child = python_function(libc, "PyOS_AfterFork_Child", (), None)
+_after_parent = python_function(libc, "PyOS_AfterFork_Parent", (), None)
+_raw_syscall = python_function(libc, "syscall", None, c_long)
 
 
 def unshare(flags: int) -> None:
@@ -65,19 +60,19 @@ def clone3(flags: int, *, exit_signal: int = 17, cgroup_fd: int = -1) -> tuple[i
     cgroup_fd: a directory of the unified hierarchy in which the child starts (CLONE_INTO_CGROUP), or -1.
     With CLONE_PARENT exit_signal must be 0. The caller must have one thread only. Raises OSError.
     """
-    pidfd = ctypes.c_int(-1)
+    pidfd = c_int(-1)
     if cgroup_fd >= 0:
         flags |= CLONE_INTO_CGROUP
     flags |= CLONE_PIDFD
     # struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size,
     # cgroup: eleven 64-bit words.
-    arguments = (ctypes.c_uint64 * 11)(
-        flags, ctypes.addressof(pidfd), 0, 0, exit_signal, 0, 0, 0, 0, 0, max(0, cgroup_fd)
+    arguments = (c_uint64 * 11)(
+        flags, addressof(pidfd), 0, 0, exit_signal, 0, 0, 0, 0, 0, max(0, cgroup_fd)
     )
     size = 88 if cgroup_fd >= 0 else 64
-    number = ctypes.c_long(_nr.CLONE3)
-    pointer = ctypes.byref(arguments)
-    length = ctypes.c_long(size)
+    number = c_long(_nr.CLONE3)
+    pointer = byref(arguments)
+    length = c_long(size)
     _before_fork()
     pid = _raw_syscall(number, pointer, length)
     if pid == 0:

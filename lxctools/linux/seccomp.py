@@ -7,13 +7,13 @@ already inside loads the bytes with one system call and no library.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
 import struct
 
 from . import _nr
+from ._cdata import addressof, c_char_p, c_int, c_uint, c_uint32, c_void_p, create_string_buffer, function, library
 from ._libc import syscall
 from .prctl import set_no_new_privs
 
@@ -41,57 +41,51 @@ def act_errno(number: int) -> int:
     return 0x00050000 | (number & 0xFFFF)
 
 
+_PROTOTYPES: dict[str, tuple[tuple[type, ...], type | None]] = {
+    "seccomp_init": ((c_uint32,), c_void_p),
+    "seccomp_release": ((c_void_p,), None),
+    "seccomp_arch_native": ((), c_uint32),
+    "seccomp_arch_resolve_name": ((c_char_p,), c_uint32),
+    "seccomp_arch_add": ((c_void_p, c_uint32), c_int),
+    "seccomp_arch_remove": ((c_void_p, c_uint32), c_int),
+    "seccomp_attr_set": ((c_void_p, c_int, c_uint32), c_int),
+    "seccomp_merge": ((c_void_p, c_void_p), c_int),
+    "seccomp_syscall_resolve_name_arch": ((c_uint32, c_char_p), c_int),
+    "seccomp_rule_add_exact_array": ((c_void_p, c_uint32, c_int, c_uint, c_char_p), c_int),
+    "seccomp_export_bpf": ((c_void_p, c_int), c_int),
+}
+
+
 class Library:
     """libseccomp.so.2. Raises OSError when it is not installed."""
 
     __slots__ = ("_lib",)
 
     def __init__(self) -> None:
-        lib = ctypes.CDLL("libseccomp.so.2", use_errno=True)
-        lib.seccomp_init.restype = ctypes.c_void_p
-        lib.seccomp_init.argtypes = [ctypes.c_uint32]
-        lib.seccomp_release.argtypes = [ctypes.c_void_p]
-        lib.seccomp_release.restype = None
-        lib.seccomp_arch_native.restype = ctypes.c_uint32
-        lib.seccomp_arch_native.argtypes = []
-        lib.seccomp_arch_resolve_name.restype = ctypes.c_uint32
-        lib.seccomp_arch_resolve_name.argtypes = [ctypes.c_char_p]
-        lib.seccomp_arch_add.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
-        lib.seccomp_arch_remove.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
-        lib.seccomp_attr_set.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32]
-        lib.seccomp_merge.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
-        lib.seccomp_syscall_resolve_name_arch.argtypes = [ctypes.c_uint32, ctypes.c_char_p]
-        lib.seccomp_rule_add_exact_array.argtypes = [
-            ctypes.c_void_p,
-            ctypes.c_uint32,
-            ctypes.c_int,
-            ctypes.c_uint,
-            ctypes.c_char_p,
-        ]
-        lib.seccomp_export_bpf.argtypes = [ctypes.c_void_p, ctypes.c_int]
-        self._lib = lib
+        shared = library("libseccomp.so.2")
+        self._lib = {name: function(shared, name, *prototype) for name, prototype in _PROTOTYPES.items()}
 
     def native(self) -> int:
         """The architecture token of this machine."""
-        return int(self._lib.seccomp_arch_native())
+        return int(self._lib["seccomp_arch_native"]())
 
     def arch(self, name: str) -> int:
         """The token of an architecture's name; 0 for an unknown one."""
-        return int(self._lib.seccomp_arch_resolve_name(name.encode()))
+        return int(self._lib["seccomp_arch_resolve_name"](name.encode()))
 
     def resolve(self, arch: int, name: str) -> int:
         """The number of a call on an architecture; NR_ERROR when there is none of that name."""
-        return int(self._lib.seccomp_syscall_resolve_name_arch(arch, name.encode()))
+        return int(self._lib["seccomp_syscall_resolve_name_arch"](arch, name.encode()))
 
     def filter(self, default: int, arch: int) -> int:
         """A new filter for one architecture. Raises OSError."""
-        context = self._lib.seccomp_init(default)
+        context = self._lib["seccomp_init"](default)
         if not context:
             raise OSError("seccomp_init failed")
-        self._lib.seccomp_attr_set(context, _ATTR_CTL_NNP, 0)
+        self._lib["seccomp_attr_set"](context, _ATTR_CTL_NNP, 0)
         if arch != self.native():
-            self._check(self._lib.seccomp_arch_add(context, arch), "seccomp_arch_add")
-            self._check(self._lib.seccomp_arch_remove(context, self.native()), "seccomp_arch_remove")
+            self._check(self._lib["seccomp_arch_add"](context, arch), "seccomp_arch_add")
+            self._check(self._lib["seccomp_arch_remove"](context, self.native()), "seccomp_arch_remove")
         return int(context)
 
     def add(self, context: int, action: int, call: int, arguments: list[tuple[int, int, int, int]]) -> None:
@@ -102,23 +96,23 @@ class Library:
         except struct.error:
             raise OSError(errno.ERANGE, os.strerror(errno.ERANGE)) from None
         self._check(
-            self._lib.seccomp_rule_add_exact_array(context, action, call, len(arguments), array),
+            self._lib["seccomp_rule_add_exact_array"](context, action, call, len(arguments), array),
             "seccomp_rule_add_exact_array",
         )
 
     def merge(self, into: int, other: int) -> None:
         """Add another architecture's filter; it is released with the first. Raises OSError."""
-        self._check(self._lib.seccomp_merge(into, other), "seccomp_merge")
+        self._check(self._lib["seccomp_merge"](into, other), "seccomp_merge")
 
     def release(self, context: int) -> None:
         """Free a filter."""
-        self._lib.seccomp_release(context)
+        self._lib["seccomp_release"](context)
 
     def export(self, context: int) -> bytes:
         """The program as instructions of classic BPF. Raises OSError."""
         fd = os.memfd_create("seccomp", os.MFD_CLOEXEC)
         try:
-            self._check(self._lib.seccomp_export_bpf(context, fd), "seccomp_export_bpf")
+            self._check(self._lib["seccomp_export_bpf"](context, fd), "seccomp_export_bpf")
             return os.pread(fd, os.fstat(fd).st_size, 0)
         finally:
             os.close(fd)
@@ -134,16 +128,16 @@ def load_program(code: bytes, notify: bool, no_new_privs: bool = False) -> int:
     """seccomp(2): confine this process; returns the listener's descriptor with notify, else -1. Raises OSError."""
     if no_new_privs:
         set_no_new_privs()
-    instructions = ctypes.create_string_buffer(code, len(code))
+    instructions = create_string_buffer(code, len(code))
     # struct sock_fprog: unsigned short length, pointer
-    record = struct.pack("HP", len(code) // 8, ctypes.addressof(instructions))
-    program = ctypes.create_string_buffer(record, len(record))
+    record = struct.pack("HP", len(code) // 8, addressof(instructions))
+    program = create_string_buffer(record, len(record))
     fd = syscall(
         "seccomp(SECCOMP_SET_MODE_FILTER)",
         _nr.SECCOMP,
         _SET_MODE_FILTER,
         _FLAG_NEW_LISTENER if notify else 0,
-        ctypes.c_void_p(ctypes.addressof(program)),
+        c_void_p(addressof(program)),
     )
     if not notify:
         return -1
@@ -164,8 +158,8 @@ class Notification:
 
 def notify_sizes() -> tuple[int, int, int]:
     """The kernel's sizes of struct seccomp_notif, seccomp_notif_resp and seccomp_data. Raises OSError."""
-    sizes = ctypes.create_string_buffer(6)
-    pointer = ctypes.c_void_p(ctypes.addressof(sizes))
+    sizes = create_string_buffer(6)
+    pointer = c_void_p(addressof(sizes))
     syscall("seccomp(SECCOMP_GET_NOTIF_SIZES)", _nr.SECCOMP, _GET_NOTIF_SIZES, 0, pointer)
     notification, response, data = struct.unpack("HHH", sizes.raw)
     return notification, response, data

@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import _signal
-import ctypes
 import os
 import struct
 
 from . import _nr
+from ._cdata import addressof, create_string_buffer
 from ._libc import bind, c_int, c_void_p, error, syscall
 
 TYPE_CHECKING = False
@@ -50,8 +50,8 @@ def signalfd(mask: Iterable[int]) -> int:
     for number in mask:
         bits |= 1 << (number - 1)
     # sigset_t of the C library is larger than the kernel's; the rest is empty.
-    raw = ctypes.create_string_buffer(struct.pack("Q", bits), 128)
-    fd = _signalfd(-1, ctypes.addressof(raw), _SFD_CLOEXEC | _SFD_NONBLOCK)
+    raw = create_string_buffer(struct.pack("Q", bits), 128)
+    fd = _signalfd(-1, addressof(raw), _SFD_CLOEXEC | _SFD_NONBLOCK)
     if fd < 0:
         raise error("signalfd(2)")
     return fd

@@ -132,7 +132,7 @@ def reexecute() -> None:
         if fd >= 0:
             os.set_inheritable(fd, True)
     mark = _MARK + ",".join(str(fd) for fd in (*place.fds, tree))
-    os.execve(interpreter(), [interpreter(), "-I", script, mark, *sys.argv[1:]], callers_environment())
+    os.execve(interpreter(), [interpreter(), "-IS", script, mark, *sys.argv[1:]], callers_environment())
 
 
 class _State:

@@ -32,14 +32,14 @@ LINES = (
     "freeze frozen",
     "unfreeze run",
 )
-# Too expensive for a command that answers in a few milliseconds; ctypes is for those that enter or make namespaces.
-NEVER = {"ctypes", "socket", "contextlib", "typing", "dataclasses", "enum", "re", "signal", "subprocess", "logging"}
+# Too expensive for a command that answers in a few milliseconds; _ctypes is for those that enter or make namespaces.
+NEVER = {"ctypes", "_ctypes", "socket", "contextlib", "typing", "dataclasses", "enum", "re", "signal", "subprocess", "logging"}
 
 
 def loaded(*argv: str) -> set[str]:
     """What an interpreter imports, by -X importtime; main() ends with os._exit, so sys.modules cannot be asked."""
     done = subprocess.run(
-        ["/usr/bin/python3", "-I", "-X", "importtime", *argv],
+        ["/usr/bin/python3", "-X", "importtime", *argv],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -59,7 +59,7 @@ def budget() -> dict[str, set[str]]:
 
 def measure(lxcpath: str, line: str) -> set[str]:
     command, *words = line.split()
-    beyond = loaded(str(REPOSITORY / "bin" / f"lxc-{command}"), "-P", lxcpath, *words) - loaded("-c", "pass")
+    beyond = loaded("-IS", str(REPOSITORY / "bin" / f"lxc-{command}"), "-P", lxcpath, *words) - loaded("-I", "-c", "pass")
     return {name.removeprefix("lxctools.") if name != "lxctools" else "(lxctools)" for name in beyond}
 
 

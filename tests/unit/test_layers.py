@@ -19,7 +19,7 @@ RANKS = (
     | {"container": 6, "cli": 7}
 )
 LATE_IMPORTS_IN = {"container", "storage.backend", "network.iface", "cli._options", "cli._main"}
-HOMES = {"ctypes": ("linux.",), "prctl": ("linux.prctl",), "pyroute2": ("network.admin",)}
+HOMES = {"ctypes": ("linux.",), "_ctypes": ("linux._cdata",), "prctl": ("linux.prctl",), "pyroute2": ("network.admin",)}
 
 
 def unit(module: str) -> str:
