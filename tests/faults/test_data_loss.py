@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The ways in which users of containers have lost data: one test each, in a root that can be thrown away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from tests import host, throwaway
+
+P = Path("/var/lib/lxct")
+PRECIOUS = Path("/srv/precious")
+
+
+def ours(tool: str, *words: object) -> subprocess.CompletedProcess[bytes]:
+    return host.run(host.OURS / f"lxc-{tool}", "-P", P, *words)
+
+
+def precious() -> Path:
+    """A folder that is no container's."""
+    (PRECIOUS / "deep").mkdir(parents=True)
+    (PRECIOUS / "deep/file").write_text("mine")
+    return PRECIOUS
+
+
+def is_whole() -> bool:
+    return (PRECIOUS / "deep/file").read_text() == "mine"
+
+
+def container(name: str, rootfs: object) -> Path:
+    """A container with this lxc.rootfs.path."""
+    folder = P / name
+    folder.mkdir()
+    (folder / "config").write_text(f"lxc.rootfs.path = {rootfs}\nlxc.uts.name = {name}\n")
+    return folder
+
+
+def refused(done: subprocess.CompletedProcess[bytes]) -> bool:
+    assert b"Traceback" not in done.stderr and b"bug in lxctools" not in done.stderr, done
+    return done.returncode == 1 and bool(done.stderr)
+
+
+def test_symlinked_rootfs(unchanged_host: None) -> None:
+    def story() -> bool:
+        precious()
+        folder = container("c1", f"dir:{P}/c1/rootfs")
+        (folder / "rootfs").symlink_to(PRECIOUS)
+        assert refused(ours("destroy", "-n", "c1"))
+        assert is_whole() and (folder / "config").exists() and not (folder / "partial").exists()
+        return True
+
+    assert throwaway.inside(story)
+
+
+def test_trailing_slash(unchanged_host: None) -> None:
+    def story() -> bool:
+        precious()
+        folder = container("c1", f"dir:{P}/c1/rootfs/")
+        (folder / "rootfs").symlink_to(f"{PRECIOUS}/")
+        ours("destroy", "-n", "c1")
+        assert is_whole()
+        return True
+
+    assert throwaway.inside(story)
+
+
+def test_relative_dir(unchanged_host: None) -> None:
+    def story() -> bool:
+        precious()
+        os.chdir(PRECIOUS)
+        assert refused(ours("create", "-n", "c1", "-t", "busybox", "--dir", "deep"))
+        assert is_whole() and not (P / "c1").exists()
+        return True
+
+    assert throwaway.inside(story)
+
+
+def test_dir_on_an_existing_folder(unchanged_host: None) -> None:
+    def story() -> bool:
+        precious()
+        Path("/tmp/empty.conf").write_text("")
+        Path("/tmp/lxc-nothing").write_text("#!/bin/sh\nexit 0\n")
+        os.chmod("/tmp/lxc-nothing", 0o755)
+        made = ours("create", "-n", "c1", "-t", "/tmp/lxc-nothing", "-f", "/tmp/empty.conf", "--dir", PRECIOUS)
+        assert made.returncode == 0, made
+        gone = ours("destroy", "-n", "c1")
+        assert gone.returncode == 0 and b"kept" in gone.stderr, gone
+        assert is_whole() and not (P / "c1").exists()
+        return True
+
+    assert throwaway.inside(story)
+
+
+def test_config_typo_in_create_over_an_existing_rootfs(unchanged_host: None) -> None:
+    def story() -> bool:
+        precious()
+        Path("/tmp/typo.conf").write_text(f"lxc.rootfs.path = dir:{PRECIOUS}\nlxc.nosuch.key = 1\n")
+        assert refused(ours("create", "-n", "c1", "-t", "none", "-f", "/tmp/typo.conf"))
+        assert is_whole()
+        Path("/tmp/typo.conf").write_text(f"lxc.rootfs.path = dir:{PRECIOUS}\n")
+        Path("/tmp/lxc-broken").write_text("#!/bin/sh\nexit 1\n")
+        os.chmod("/tmp/lxc-broken", 0o755)
+        assert refused(ours("create", "-n", "c1", "-t", "/tmp/lxc-broken", "-f", "/tmp/typo.conf"))
+        assert is_whole() and not (P / "c1").exists()
+        return True
+
+    assert throwaway.inside(story)
+
+
+def test_interrupted_copy_then_destroy_of_the_half_copy(unchanged_host: None) -> None:
+    def story() -> bool:
+        host.make_container(P, "c1")
+        big = P / "c1/rootfs/big"
+        for number in range(3000):
+            (P / f"c1/rootfs/tmp/{number}").write_bytes(b"x" * 2000)
+        big.write_bytes(os.urandom(1 << 22))
+        for moment, number in ((0.05, signal.SIGINT), (0.08, signal.SIGINT), (0.08, signal.SIGKILL), (0.12, signal.SIGKILL)):
+            before = sorted(os.listdir(P / "c1/rootfs/tmp")), big.read_bytes()
+            copying = subprocess.Popen(
+                [host.OURS / "lxc-copy", "-P", P, "-n", "c1", "-N", "c2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )  # fmt: skip
+            time.sleep(moment)
+            copying.send_signal(number)
+            copying.communicate(timeout=30)
+            ours("destroy", "-n", "c2")
+            assert not (P / "c2").exists()
+            assert (sorted(os.listdir(P / "c1/rootfs/tmp")), big.read_bytes()) == before
+            assert b"c1" in ours("ls").stdout
+        return True
+
+    assert throwaway.inside(story)
+
+
+def test_restore_of_a_missing_snapshot(unchanged_host: None) -> None:
+    def story() -> bool:
+        host.make_container(P, "c1")
+        (P / "c1/rootfs/etc/mine").write_text("mine")
+        for name in ("snap0", "", "..", "../..", "ALL"):
+            assert refused(ours("snapshot", "-n", "c1", "-r", name)), name
+            assert (P / "c1/rootfs/etc/mine").read_text() == "mine"
+            assert sorted(os.listdir(P / "c1")) == ["config", "rootfs"]
+        return True
+
+    assert throwaway.inside(story)
+
+
+def test_prefix_of_all(unchanged_host: None) -> None:
+    def story() -> bool:
+        host.make_container(P, "c1")
+        assert ours("snapshot", "-n", "c1").returncode == 0
+        for name in ("A", "AL", "", "..", "all"):
+            assert refused(ours("snapshot", "-n", "c1", "-d", name)), name
+        assert b"snap0" in ours("snapshot", "-n", "c1", "-L").stdout
+        return True
+
+    assert throwaway.inside(story)
+
+
+def test_immutable_file(unchanged_host: None) -> None:
+    """Nothing is left half there: the attribute is taken away."""
+
+    def story() -> bool:
+        host.make_container(P, "c1")
+        marked = P / "c1/rootfs/etc/fixed"
+        marked.write_text("")
+        host.run("chattr", "+i", marked, check=True)
+        assert ours("destroy", "-n", "c1").returncode == 0
+        assert not (P / "c1").exists()
+        return True
+
+    assert throwaway.inside(story)
+
+
+def test_rootfs_already_gone(unchanged_host: None) -> None:
+    def story() -> bool:
+        folder = container("c1", f"dir:{P}/c1/rootfs")
+        assert ours("destroy", "-n", "c1").returncode == 0
+        assert not folder.exists()
+        return True
+
+    assert throwaway.inside(story)
+
+
+def test_the_root_of_the_host(unchanged_host: None) -> None:
+    """C LXC erases it."""
+
+    def story() -> bool:
+        precious()
+        for number, path in enumerate(("/", "//", "/.", "/srv/..", "/proc/1/root", "/etc", "/usr/", "/var/lib")):
+            folder = container(f"c{number}", f"dir:{path}")
+            assert refused(ours("destroy", "-n", f"c{number}")), path
+            assert (folder / "config").exists() and not (folder / "partial").exists(), path
+            assert refused(ours("destroy", "-n", f"c{number}", "-s")), path
+        assert is_whole() and os.path.exists("/usr/bin/env") and os.path.exists("/etc/passwd")
+        return True
+
+    assert throwaway.inside(story)
+
+
+def test_another_container_s_rootfs(unchanged_host: None) -> None:
+    def story() -> bool:
+        host.make_container(P, "c1")
+        container("c2", f"dir:{P}/c1/rootfs")
+        assert refused(ours("destroy", "-n", "c2"))
+        container("c3", f"dir:{P}/c1/rootfs/etc")
+        assert refused(ours("destroy", "-n", "c3"))
+        container("c4", f"dir:{P}")
+        assert refused(ours("destroy", "-n", "c4"))
+        assert (P / "c1/rootfs/etc/passwd").exists()
+        return True
+
+    assert throwaway.inside(story)
+
+
+def test_two_copies_into_one_name(unchanged_host: None) -> None:
+    def story() -> bool:
+        for name in ("c1", "c2"):
+            host.make_container(P, name)
+            (P / name / "rootfs/etc/who").write_text(name)
+        argv = [[str(host.OURS / "lxc-copy"), "-P", str(P), "-n", name, "-N", "new"] for name in ("c1", "c2")]
+        both = [subprocess.Popen(words, stderr=subprocess.PIPE) for words in argv]
+        ends = [(child.communicate(timeout=30)[1], child.returncode) for child in both]
+        assert sorted(code for _errors, code in ends) == [0, 1], ends
+        assert (P / "new/rootfs/etc/who").read_text() == ("c1" if ends[0][1] == 0 else "c2")
+        assert sorted(os.listdir(P / "new")) == ["config", "rootfs"]
+        return True
+
+    assert throwaway.inside(story)
+
+
+def test_two_snapshots_at_once(unchanged_host: None) -> None:
+    def story() -> bool:
+        host.make_container(P, "c1")
+        both = [subprocess.Popen([host.OURS / "lxc-snapshot", "-P", P, "-n", "c1"]) for _ in range(4)]
+        assert [child.wait(30) for child in both] == [0, 0, 0, 0]
+        assert ours("snapshot", "-n", "c1", "-L").stdout.count(b"snap") == 8  # the name and the folder
+        return True
+
+    assert throwaway.inside(story)

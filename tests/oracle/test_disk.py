@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Containers on disk: what one implementation copies, snapshots and renames, the other lists, restores and destroys.
+
+In a throw-away root: C LXC removes more than it is told to, when a configuration is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import host, throwaway
+
+P = Path("/var/lib/lxct")
+PAIRS = {"theirs-on-ours": (host.OURS, host.THEIRS), "ours-on-theirs": (host.THEIRS, host.OURS), "ours": (host.OURS, host.OURS)}
+HOOK = """#!/bin/sh
+{ for word; do echo "argument $word"; done; env | grep ^LXC_ | sort; cat "$LXC_ROOTFS_MOUNT/etc/hostname" 2>/dev/null || :; } >> /tmp/told
+"""
+
+
+def run(tools: Path, tool: str, *words: object) -> subprocess.CompletedProcess[bytes]:
+    return host.run(tools / f"lxc-{tool}", "-P", P, *words)
+
+
+def done(tools: Path, tool: str, *words: object) -> bytes:
+    result = run(tools, tool, *words)
+    assert result.returncode == 0, result
+    return result.stdout
+
+
+def prepare(config: str = "") -> None:
+    folder = host.make_container(P, "c1", "lxc.net.0.hwaddr = 00:16:3e:11:22:33\n" + config)
+    (folder / "rootfs/etc/hostname").write_text("c1\n")
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_snapshots(pair: str) -> None:
+    maker, driver = PAIRS[pair]
+
+    def story() -> bool:
+        prepare()
+        Path("/tmp/remark").write_text("a remark\nof two lines\n")
+        done(maker, "snapshot", "-n", "c1", "-c", "/tmp/remark")
+        assert re.fullmatch(r"\d{4}:\d\d:\d\d \d\d:\d\d:\d\d", (P / "c1/snaps/snap0/ts").read_text())
+        assert done(maker, "snapshot", "-n", "c1", "-L", "-C") == done(driver, "snapshot", "-n", "c1", "-L", "-C")
+        (P / "c1/rootfs/etc/since").write_text("")
+        done(driver, "snapshot", "-n", "c1", "-r", "snap0", "-N", "c2")
+        done(driver, "snapshot", "-n", "c1", "-r", "snap0")
+        for name in ("c1", "c2"):
+            assert not (P / name / "rootfs/etc/since").exists()
+            assert (P / name / "rootfs/etc/passwd").exists()
+            assert (P / name / "rootfs/etc/hostname").read_text() == name
+            assert f"lxc.uts.name = {name}" in (P / name / "config").read_text()
+        done(driver, "snapshot", "-n", "c1", "-d", "snap0")
+        done(maker, "destroy", "-n", "c1")
+        done(driver, "destroy", "-n", "c2")
+        assert not list(P.iterdir())
+        return True
+
+    assert throwaway.inside(story)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_copies(pair: str) -> None:
+    maker, driver = PAIRS[pair]
+
+    def story() -> bool:
+        prepare()
+        done(maker, "copy", "-n", "c1", "-N", "c2")
+        done(driver, "copy", "-n", "c2", "-N", "c3", "-K", "-M")
+        done(driver, "copy", "-n", "c3", "-N", "c4", "-R")
+        assert done(maker, "ls", "-1").split() == done(driver, "ls", "-1").split() == [b"c1", b"c2", b"c4"]
+        for name in ("c1", "c2", "c4"):
+            done(driver, "destroy", "-n", name)
+        assert not list(P.iterdir())
+        return True
+
+    assert throwaway.inside(story)
+
+
+def _configuration(tools: Path, *words: object) -> Callable[[], list[str]]:
+    def story() -> list[str]:
+        prepare(
+            f"lxc.hook.pre-start = {P}/c1/hook\nlxc.hook.post-stop = {P}/c10/hook\nlxc.mount.fstab = {P}/c1/fstab\n"
+            f"lxc.mount.entry = {P}/c1/x mnt none bind 0 0\n"
+            f"lxc.mount.entry = /opt opt overlay lowerdir=/opt,upperdir={P}/c1/up,workdir={P}/c1/work 0 0\n# a comment\n"
+        )
+        (P / "c1/hook").write_text("#!/bin/sh\n")
+        (P / "c1/hook").chmod(0o755)
+        (P / "c1/fstab").write_text("")
+        done(tools, "copy", "-n", "c1", "-N", "new", *words)
+        text = (P / "new/config").read_text()
+        address = re.search("hwaddr = (.*)", text)
+        assert address is not None
+        if "-M" not in words:
+            assert address[1] != "00:16:3e:11:22:33" and address[1].startswith("00:16:3e:")
+        # C LXC takes c10 for something in c1.
+        text = text.replace(address[1], "ADDRESS").replace(f"{P}/new0/", f"{P}/c10/")
+        modes = [f"{path.name} {path.stat().st_mode:o}" for path in (P / "new").iterdir()]
+        return sorted(line for line in text.splitlines() if line) + sorted(modes)
+
+    return story
+
+
+@pytest.mark.parametrize("words", [(), ("-K",), ("-M",), ("-K", "-M"), ("-B", "dir"), ("-L", "10M")], ids=" ".join)
+def test_configuration(words: tuple[str, ...]) -> None:
+    theirs = throwaway.inside(_configuration(host.THEIRS, *words))
+    assert throwaway.inside(_configuration(host.OURS, *words)) == theirs
+
+
+@pytest.mark.parametrize("version", [0, 1])
+@pytest.mark.parametrize("task", ["copy", "rename", "snapshot", "restore", "destroy"])
+def test_hooks(version: int, task: str) -> None:
+    """Arguments, variables, and what the root file system looks like at that moment."""
+
+    def told(tools: Path) -> str:
+        def story() -> str:
+            prepare(f"lxc.hook.version = {version}\nlxc.hook.clone = /tmp/hook\nlxc.hook.destroy = /tmp/hook own\n")
+            Path("/tmp/hook").write_text(HOOK)
+            Path("/tmp/hook").chmod(0o755)
+            Path("/tmp/told").write_text("")
+            if task == "copy":
+                done(tools, "copy", "-n", "c1", "-N", "new", "--", "-x", "yy")
+            elif task == "rename":
+                done(tools, "copy", "-n", "c1", "-N", "new", "-R")
+            elif task == "destroy":
+                done(tools, "destroy", "-n", "c1")
+            else:
+                done(tools, "snapshot", "-n", "c1")
+                if task == "restore":
+                    done(tools, "snapshot", "-n", "c1", "-r", "snap0")
+            return Path("/tmp/told").read_text()
+
+        return str(throwaway.inside(story))
+
+    assert told(host.OURS) == told(host.THEIRS)
+
+
+FAILURES = {
+    "copy-no-new-name": ("copy", "-n", "c1"),
+    "copy-undefined": ("copy", "-n", "nosuch", "-N", "new"),
+    "copy-exists": ("copy", "-n", "c1", "-N", "c1"),
+    "copy-no-such-path": ("copy", "-n", "c1", "-N", "new", "-p", "/no/such"),
+    "copy-bogus-backend": ("copy", "-n", "c1", "-N", "new", "-B", "bogus"),
+    "snapshot-undefined": ("snapshot", "-n", "nosuch"),
+    "snapshot-list-undefined": ("snapshot", "-n", "nosuch", "-L"),
+    "snapshot-restore-missing": ("snapshot", "-n", "c1", "-r", "snap0"),
+    "snapshot-destroy-missing": ("snapshot", "-n", "c1", "-d", "snap0"),
+    "snapshot-destroy-all-missing": ("snapshot", "-n", "c1", "-d", "ALL"),
+    "snapshot-no-comment": ("snapshot", "-n", "c1", "-c", "/no/such"),
+    "destroy-undefined": ("destroy", "-n", "nosuch", "-s"),
+}
+SUCCESSES = {"snapshot-list-none": ("snapshot", "-n", "c1", "-L"), "snapshot-list-comments": ("snapshot", "-n", "c1", "-L", "-C")}
+
+
+@pytest.mark.parametrize("name", [*FAILURES, *SUCCESSES])
+def test_exit_status_and_output(name: str) -> None:
+    words = (FAILURES | SUCCESSES)[name]
+
+    def end(tools: Path) -> tuple[int, bytes]:
+        def story() -> tuple[int, bytes]:
+            prepare()
+            result = run(tools, *words)
+            if tools == host.OURS:
+                assert (result.stderr != b"") == (name in FAILURES), result
+                assert b"Traceback" not in result.stderr and b"a bug" not in result.stderr
+            return result.returncode, result.stdout
+
+        found: tuple[int, bytes] = throwaway.inside(story)
+        return found
+
+    ours = end(host.OURS)
+    assert ours == end(host.THEIRS)
+    assert ours[0] == (1 if name in FAILURES else 0)
