@@ -73,7 +73,7 @@ def _settings(path: str) -> list[tuple[str, str]]:
     """What the file sets, read once; nothing without a file. Raises ConfigError for one that cannot be read."""
     if path not in _read:
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
             try:
                 chunks = []
                 while chunk := os.read(fd, 1 << 16):

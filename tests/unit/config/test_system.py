@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,3 +75,9 @@ def test_the_table() -> None:
     assert len(set(system.KEYS)) == len(system.KEYS)
     assert system.KEYS[:2] == ("lxc.default_config", "lxc.lxcpath")
     assert all(row.summary.endswith(".") for row in system.ROWS)
+
+
+def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
+    path = tmp_path / "lxc.conf"
+    os.mkfifo(path)
+    assert system.system_value("lxc.bdev.lvm.vg", str(path)) == "lxc"
