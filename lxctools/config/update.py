@@ -41,7 +41,7 @@ def convert(text: str, strange: list[str] | None = None) -> str:
             continue
         if legacy.is_legacy(key):
             try:
-                name = networks.modern(key)
+                name = (networks.copy() if commented else networks).modern(key)  # a comment makes none
             except BadValue:
                 result.append(line)
                 if strange is not None and not commented:

@@ -38,6 +38,8 @@ class TestNumbers:
             ("lxc.network.type = veth\nlxc.net.0.mtu = 9\n", "lxc.net.0.type = veth\nlxc.net.0.mtu = 9\n"),
             ("lxc.net.0.mtu = 9\nlxc.network.type = veth\n", "lxc.net.0.mtu = 9\nlxc.net.1.type = veth\n"),
             ("lxc.network.name = a\nlxc.network.type = veth\n", "lxc.net.0.name = a\nlxc.net.0.type = veth\n"),
+            ("#lxc.network.mtu = 9\nlxc.net.1.link = b\nlxc.network.type = veth",
+             "#lxc.net.0.mtu = 9\nlxc.net.1.link = b\nlxc.net.2.type = veth"),
             ("#lxc.network.type = phys\nlxc.network.type = veth", "#lxc.net.0.type = phys\nlxc.net.0.type = veth"),
         ],
     )
