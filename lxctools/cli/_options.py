@@ -82,6 +82,7 @@ class Command:
     __slots__ = (
         "bad_name",
         "check",
+        "common",
         "help_on_stdout",
         "makes",
         "many_paths",
@@ -107,6 +108,7 @@ class Command:
         bad_name: int = 1,
         undo: bool = False,
         rcfile: bool = True,
+        common: bool = True,
         check: Callable[[Values], None] | None = None,
         help_on_stdout: bool = False,
     ) -> None:
@@ -120,6 +122,7 @@ class Command:
         self.bad_name = bad_name
         self.undo = undo
         self.rcfile = rcfile
+        self.common = common
         self.check = check
         self.help_on_stdout = help_on_stdout
 
@@ -130,7 +133,7 @@ class Command:
 
     def table(self) -> tuple[Option, ...]:
         """Own options, then the common ones: the order of --usage and of "possibilities"."""
-        return self.options + COMMON
+        return self.options + COMMON if self.common else self.options
 
 
 class Values:
@@ -209,10 +212,12 @@ def read(
 
 def _plain(command: Command, values: Values, *lines: str) -> str:
     """Messages before the log exists; -q silences them only where it was read before."""
-    return "" if values.quiet else "".join(f"{command.prog}: {line}\n" for line in lines)
+    return "" if command.common and values.quiet else "".join(f"{command.prog}: {line}\n" for line in lines)
 
 
 def _settle_name(command: Command, values: Values, words: list[str]) -> None:
+    if not command.common:
+        return
     if values.name is None:
         if command.named:
             if not words:
@@ -372,8 +377,7 @@ def help_text(command: Command) -> str:
     return (
         f"Usage: {command.prog} {command.synopsis}\n\n{command.summary}\n\nOptions :\n"
         + "".join(map(_help_line, own))
-        + "\nCommon options :\n"
-        + "".join(map(_help_line, common))
+        + ("\nCommon options :\n" + "".join(map(_help_line, common)) if command.common else "")
         + "\nAn argument that a long option must or may have goes for its short form too.\n\n"
         f"{command.prog}(1) has the details.\n\n"
     )
@@ -402,7 +406,7 @@ def parser_for(command: Command) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=command.prog, usage=f"{command.prog} {command.synopsis}", description=command.summary, add_help=False
     )
-    for title, rows in (("Options", command.options), ("Common options", COMMON)):
+    for title, rows in (("Options", command.options), ("Common options", COMMON if command.common else ())):
         group = parser.add_argument_group(title)
         for row in rows:
             taken = set(parser._option_string_actions)

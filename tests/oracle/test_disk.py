@@ -176,3 +176,34 @@ def test_exit_status_and_output(name: str) -> None:
     ours = end(host.OURS)
     assert ours == end(host.THEIRS)
     assert ours[0] == (1 if name in FAILURES else 0)
+
+
+def test_lxc_clone() -> None:
+    """The command line of LXC 1.0, which Debian's LXC has no longer."""
+
+    def clone(*words: object) -> subprocess.CompletedProcess[bytes]:
+        return host.run(host.OURS / "lxc-clone", *words)
+
+    def story() -> bool:
+        prepare()
+        made = clone("-p", P, "c1", "c2")
+        assert (made.returncode, made.stdout) == (0, b"Created container c2 as copy of c1\n"), made
+        assert b"deprecated" in made.stderr
+        (P / "other").mkdir()
+        made = clone("-p", P, "-P", P / "other", "-o", "c1", "-n", "c3", "-M", "-H")
+        assert made.returncode == 0 and "00:16:3e:11:22:33" in (P / "other/c3/config").read_text(), made
+        assert clone("-p", P, "-R", "c2", "c4").returncode == 0 and not (P / "c2").exists()
+        for words, text in (
+            (("c1",), b"you must provide orig and new names"),
+            (("-v", "vg", "c1", "x"), b"vgname not supported"),
+            (("-p", P, "c1", "c4"), b"clone failed"),
+            (("-p", P, "nosuch", "x"), b"container nosuch is not defined"),
+            (("-L", "much", "c1", "x"), b"is not a size"),
+            (("--bogus",), b"unrecognized option"),
+        ):
+            failed = clone(*words)
+            assert failed.returncode == 1 and text in failed.stdout + failed.stderr and b"bug" not in failed.stderr, failed
+        assert clone("-h").returncode == 0
+        return True
+
+    assert throwaway.inside(story)
