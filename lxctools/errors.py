@@ -18,12 +18,18 @@ class LxcError(Exception):
 
     def __init__(self, message: str, *, remedy: str = "", exit_code: int = 1) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = _once(message)
         self.remedy = remedy
         self.exit_code = exit_code
 
     def __str__(self) -> str:
         return f"{self.message} ({self.remedy})" if self.remedy else self.message
+
+
+def _once(message: str) -> str:
+    """Without the path at its end (describe() of an OSError) when the message has named it before."""
+    start, colon, path = message.rpartition(": ")
+    return start if colon and path[:1] == "/" and path in start else message
 
 
 class ConfigError(LxcError):

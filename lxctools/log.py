@@ -162,7 +162,7 @@ def _write(fd: int, line: str) -> None:
 def tell(text: str) -> None:
     """A line for the user on stderr, whatever the level, unless quiet: what was done beyond what was asked for."""
     if _state.to_stderr:
-        _write(2, f"{_state.prog}: {_state.name}: {text}")
+        _write(2, f"{_state.prog}: {_state.name}: {text}" if _state.name else f"{_state.prog}: {text}")
 
 
 def trace(text: str) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from .. import container as api
+from .. import log
 from . import _nested, _out, _rows, _table
 from ._options import NONE, OPTIONAL, REQUIRED, BadValue, Command, Option, Values
 from ._values import signed
@@ -93,8 +94,9 @@ def _name_filter(values: Values) -> Callable[[str], bool]:
         return lambda _name: True
     try:
         return api.name_filter(pattern)
-    except ValueError:
-        return lambda _name: False  # LXC behaviour: an invalid expression matches nothing
+    except ValueError as error:
+        log.tell(f"no name matches '{pattern}', which is no regular expression: {error}")
+        return lambda _name: False  # with exit status 0: LXC behaviour
 
 
 def _print_table(rows: list[Row], columns: list[str]) -> None:

@@ -80,6 +80,7 @@ SCENARIOS = [
     S("ls-active", RUNNING, "lxc-ls -P {P} --active"),
     S("ls-defined", STOPPED, "lxc-ls -P {P} --defined"),
     S("ls-filter", STOPPED, "lxc-ls -P {P} --filter ^c"),
+    S("ls-filter-wrong", STOPPED, "lxc-ls -P {P} --filter [", differs="`--filter` with something that is no regular expression", ours=(0, "no regular expression")),
     S("ls-filter-none", STOPPED, "lxc-ls -P {P} --filter ^zz"),
     S("ls-group", STOPPED, "lxc-ls -P {P} -g web", config="lxc.group = web\n"),
     S("ls-bad-column", STOPPED, "lxc-ls -P {P} -f -F NOSUCH", stderr=False),
