@@ -6,7 +6,7 @@ PYTHON ?= /usr/bin/python3
 LIBDIR = $(PREFIX)/lib/lxctools
 VENV = .venv/bin
 
-.PHONY: all demo test check man bench install uninstall clean setup-run setup-test
+.PHONY: all demo test check fuzz man bench install uninstall clean setup-run setup-test
 
 all: man
 
@@ -26,6 +26,9 @@ check: setup-test
 
 test: check
 	$(VENV)/pytest -q tests/containers tests/oracle tests/faults
+
+fuzz: setup-test
+	PYTHONPATH=. nice $(VENV)/python -m tests.fuzz.config 600
 
 bench: setup-test
 	@$(PYTHON) bench/run.py

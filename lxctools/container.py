@@ -13,12 +13,13 @@ from __future__ import annotations
 import os
 
 from . import states
-from .errors import Denied, LxcError, NotRunning
+from .errors import ConfigError, Denied, LxcError, NotRunning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from .config.check import Problem, Reading
     from .config.conf import Config
     from .config.peek import Peek
     from .lifecycle.snapshot import Snapshot
@@ -61,6 +62,29 @@ def get_global_config_item(key: str) -> str:
     if value is None:
         raise KeyError(f"Invalid configuration key: {key}")
     return value
+
+
+class Misconfigured(ConfigError):
+    """A configuration that a start refuses. problems: what is wrong in it, not empty."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        first = problems[0]
+        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+        super().__init__(f"{first.where()}: {first.message}{more}", remedy=first.remedy)
+        self.problems = problems
+
+
+def check_config(path: str, lxcpath: str = "", name: str = "") -> Reading:
+    """What is wrong in a configuration, and what this host lacks for it; name: of the container whose it is.
+
+    Raises ConfigError when the file cannot be read.
+    """
+    from .config.check import read
+    from .runtime.check import check_host
+
+    reading = read(path)
+    check_host(reading, lxcpath, name)
+    return reading
 
 
 class Container:
@@ -143,6 +167,27 @@ class Container:
 
             self._config = Config.read(self.config_file_name) if self.defined else Config()
         return self._config
+
+    def check_config(self) -> Reading:
+        """All that is wrong with its configuration and what this host lacks for it. Raises ConfigError: it cannot be read."""
+        return check_config(self.config_file_name, self.lxcpath, self.name)
+
+    def _refuse_what_is_missing(self) -> None:
+        """Before a start: a root file system or an interface that is not there, with everything else that is wrong.
+
+        Asking for these costs microseconds; only where one is missing the whole check is loaded. Raises Misconfigured.
+        """
+        config = self.config
+        if config["lxc.hook.pre-start"]:
+            return  # which may make them
+        path = config["lxc.rootfs.path"]
+        missing = path.startswith("/") and not os.path.exists(path)
+        for net in config.nets:
+            missing = missing or (bool(net["link"]) and not os.path.exists(f"/sys/class/net/{net['link']}"))
+        if missing and os.path.exists(self.config_file_name):
+            errors = [one for one in self.check_config().problems if one.severity == "error"]
+            if errors:
+                raise Misconfigured(errors)
 
     def load_config(self, path: str) -> None:
         """Use this file as the container's configuration from now on (--rcfile). Raises LxcError."""
@@ -309,6 +354,7 @@ class Container:
         """
         from .cgroup.settle import Settling
 
+        self._refuse_what_is_missing()
         settling = Settling()
         settling.begin()
         self._settle()

@@ -13,7 +13,7 @@ import os
 import sys
 
 from .. import LXC_VERSION, log, paths
-from ..errors import Denied, LxcError, describe, os_path
+from ..errors import ConfigError, Denied, LxcError, describe, os_path
 from . import _options, _out
 
 TYPE_CHECKING = False
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # A cgroup of the container is called lxc.payload.NAME, and a folder name has at most 255 bytes.
 LONGEST_NAME = 255 - len("lxc.payload.")
+
+_EXPLAINED = ("start", "execute")  # which say all that is wrong with a configuration, as lxc-config check does
 
 
 class Interrupted(BaseException):
@@ -111,6 +113,13 @@ def _run(name: str, argv: list[str]) -> int:
                 _signal.signal(number, _interrupt)
     try:
         code: int = module.run(values)
+    except ConfigError as error:
+        if command.name in _EXPLAINED and not values.quiet:
+            from . import _check
+
+            path = values.rcfile or f"{values.lxcpath}/{values.name}/config"
+            _check.refuse(path, error, values.lxcpath, values.name)
+        raise
     except Denied as error:
         raise Denied(
             f"Insufficent privileges to control {_printable(values.name)}: {error.message}",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""lxc-config: print a value of lxc.conf. Own reading of the command line: only the first argument counts."""
+"""lxc-config: print a value of lxc.conf, or check configurations. Own reading of the command line: only the first argument counts."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ LISTED = (
     "lxc.cgroup.pattern",
 )
 
+CHECK = "check"
+
 COMMAND = Command(
     "config",
-    "-l | ITEM",
-    "Print the value of ITEM in lxc.conf(5), or with -l the names of all items.",
+    "-l | ITEM | check [--json] [-P PATH] [NAME | FILE]...",
+    "Print the value of ITEM in lxc.conf(5), or with -l the names of all items; check: say what is wrong with the configuration "
+    "of containers, or of files.",
     named=False,
     rcfile=False,
 )
@@ -35,6 +38,8 @@ def parse(argv: list[str], called: str) -> Values:
         raise Ended(0, stdout=f"{usage}       {called} item: print configuration item\n")
     values = Values()
     values.item = asked
+    values.check = argv[1:] if asked == CHECK else None
+    values.called = called
     return values
 
 
@@ -48,6 +53,10 @@ def find(asked: str) -> str | None:
 
 def run(values: Values) -> int:
     """Messages go to stdout, as in LXC: scripts read them there."""
+    if values.check is not None:
+        from . import _check
+
+        return _check.run(values.check, values.called)
     if values.item == "-l":
         _out.text("\n".join(LISTED) + "\n")
         return 0

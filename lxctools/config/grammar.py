@@ -45,6 +45,8 @@ class BadLine(ConfigError):
         self.key = key
         self.reason = reason
         start = text.find(word, _value_at(text) if word != key else 0) if word else -1
+        if start < 0 and word:
+            start = text.find(word)
         if start < 0:
             start, word = len(text) - len(text.lstrip()), text.strip()
         self.column = start + 1

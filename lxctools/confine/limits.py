@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _NAMES = "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
 # The numbers differ between architectures, so they are the resource module's where it has the name.
 _NUMBERS = {name: getattr(resource, f"RLIMIT_{name.upper()}", None) for name in _NAMES} | {"locks": 10}
+KNOWN = f"one of {' '.join(_NAMES)}, or a number"
 _INSIDE = linux_open.RESOLVE_BENEATH | linux_open.RESOLVE_NO_SYMLINKS
 
 
@@ -36,12 +37,17 @@ def apply_to(pid: int, conf: Config) -> None:
         _write(fd, value, key)
 
 
+def number_of(name: str) -> int | None:
+    """The number of RLIMIT_NAME, in lower case or as a number; None for an unknown name."""
+    return int(name) if name.isdecimal() and name.isascii() else _NUMBERS.get(name)
+
+
 def _limit(pid: int, name: str, soft: int, hard: int) -> None:
     key = f"lxc.prlimit.{name}"
     shown = f"{key} = {_shown(soft)}" + ("" if soft == hard else f":{_shown(hard)}")
-    number = int(name) if name.isdecimal() and name.isascii() else _NUMBERS.get(name)
+    number = number_of(name)
     if number is None:
-        raise LxcError(f"{shown}: Unknown resource {name}", remedy=f"one of {' '.join(_NAMES)}, or a number")
+        raise LxcError(f"{shown}: Unknown resource {name}", remedy=KNOWN)
     wanted = (resource.RLIM_INFINITY if soft < 0 else soft, resource.RLIM_INFINITY if hard < 0 else hard)
     try:
         resource.prlimit(pid, number, wanted)

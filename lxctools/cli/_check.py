@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""lxc-config check, and how the problems of a configuration are shown, also by lxc-start."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from .. import log
+from ..container import Container, Misconfigured, check_config, list_containers
+from ..errors import ConfigError, LxcError, describe, os_path
+from . import _options, _out
+from ._options import NONE, Command, Option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..config.check import Problem, Reading
+
+CLEAN, PROBLEMS, UNREADABLE = 0, 1, 2
+
+COMMAND = Command(
+    "config check",
+    "[NAME | FILE]...",
+    "Say everything that is wrong with configurations, and what this host lacks for them: of these containers or files, or of "
+    "every container.",
+    (Option("", "json", NONE, "json", "print it as JSON"),),
+    named=False,
+    rcfile=False,
+)
+
+
+def shown(problem: Problem) -> str:
+    """A problem as text: the place and what is wrong, the line with a caret, what is legal, what to do."""
+    place = f"{problem.where()}: " if problem.path else ""
+    lines = [f"{place}{problem.severity}: {os_path(problem.message)}"]
+    lines += [f"    {line}" for line in problem.excerpt().splitlines()]
+    if problem.legal:
+        lines.append(f"    {os_path(problem.key)} takes {problem.legal}")
+    if problem.remedy:
+        lines.append(f"    {os_path(problem.remedy)}")
+    if problem.included:
+        lines.append(f"    included at {os_path(problem.included)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def refuse(path: str, error: ConfigError, lxcpath: str, name: str) -> None:
+    """After a ConfigError of a start: show everything that stands in its way, where that is more than the error says."""
+    problems: list[Problem] = []
+    if isinstance(error, Misconfigured):
+        problems = list(error.problems)
+    else:
+        try:
+            problems = [one for one in check_config(path, lxcpath, name).problems if one.severity == "error"]
+        except LxcError:
+            return  # the error says why it cannot be read
+    if len(problems) > 1:
+        _out.complain("".join(map(shown, problems)))
+
+
+def run(argv: list[str], called: str) -> int:
+    """0: nothing is wrong; 1: something is; 2: a file cannot be read, or there is no such container."""
+    values = _options.read(COMMAND, argv, called=f"{called} check")
+    log.setup("lxc-config", to_stderr=False)
+    lxcpath = os.path.abspath(values.lxcpaths[0]) if values.lxcpaths else Container("").lxcpath
+    words = ([values.name] if values.name else []) + values.words or _all(lxcpath)
+    code = CLEAN
+    rows: list[dict[str, Any]] = []
+    for word in words:
+        name, path = _target(word, lxcpath)
+        row: dict[str, Any] = {"name": name or None, "file": path, "error": None, "problems": []}
+        rows.append(row)
+        try:
+            reading = check_config(path, lxcpath if name else "", name)
+        except ConfigError as error:
+            row["error"] = str(error)
+            code = UNREADABLE
+            if not values.json:
+                _out.complain(f"lxc-config: {error}\n")
+            continue
+        row["problems"] = [_fields(one) for one in reading.problems]
+        if reading.problems:
+            code = max(code, PROBLEMS)
+        if not values.json:
+            _print(reading)
+    if values.json:
+        _out.line(json.dumps(rows, indent=2))
+    return code
+
+
+def _print(reading: Reading) -> None:
+    for problem in reading.problems:
+        _out.text(shown(problem))
+
+
+def _fields(problem: Problem) -> dict[str, Any]:
+    names = ("severity", "path", "line", "column", "width", "text", "key", "message", "legal", "remedy", "included")
+    return {name: os_path(value) if isinstance(value, str) else value for name, value in ((n, getattr(problem, n)) for n in names)}
+
+
+def _all(lxcpath: str) -> list[str]:
+    try:
+        return list(list_containers(active=False, config_path=lxcpath))
+    except OSError as error:
+        raise LxcError(f"cannot list the containers of {lxcpath}: {describe(error)}", exit_code=UNREADABLE) from error
+
+
+def _target(word: str, lxcpath: str) -> tuple[str, str]:
+    """(name, file) of an argument: a container where there is one, else a file; a file of a container is the container's."""
+    if "/" not in word and word:
+        path = f"{lxcpath}/{word}/config"
+        if os.path.exists(path) or not os.path.exists(word):
+            return word, path
+    path = os.path.abspath(word)
+    folder, base = os.path.split(path)
+    above, name = os.path.split(folder)
+    return (name, path) if base == "config" and above == lxcpath else ("", path)

@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What this host lacks for a configuration: the questions of a start, asked beforehand and all of them.
+
+Each check looks at one part of the host by the function that the start itself uses, and reports what it would refuse as an
+error, what it would pass over as a warning. Nothing is changed. What a pre-start hook may still make is a warning.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import stat
+
+from .. import paths, process
+from ..cgroup import devices, hierarchy, names, translate
+from ..config.check import ERROR, WARNING, Reading, sort
+from ..config.system import system_value
+from ..confine import apparmor, limits, seccomp, selinux
+from ..errors import LxcError, describe
+from ..idmap import ranges
+from ..linux import open as linux_open
+from ..mounts import plan
+from ..network import iface
+from ..storage import backend
+from . import spaces
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..config.net import Net
+
+_AT_START = ("pre-start", "pre-mount", "mount", "autodev", "start-host")
+_HELPERS = ("newuidmap", "newgidmap")
+_NEEDS_LINK = ("macvlan", "ipvlan", "vlan", "phys")
+
+
+def check_host(reading: Reading, lxcpath: str = "", name: str = "") -> None:
+    """Add the problems of this host to a reading. name: of a container; without it the file is a part of configurations."""
+    severity = WARNING if reading["lxc.hook.pre-start"] else ERROR
+    if name:
+        _rootfs(reading, severity)
+        _init(reading)
+    _networks(reading, severity)
+    _cgroups(reading, name or "NAME")
+    _security_modules(reading)
+    _seccomp(reading)
+    _mounts(reading, lxcpath, name or "NAME", severity)
+    _hooks(reading)
+    _ids(reading)
+    _namespaces(reading)
+    _limits(reading)
+    _files(reading)
+    sort(reading)
+
+
+def _report(reading: Reading, severity: str, key: str, error: LxcError, value: str = "") -> None:
+    reading.report(severity, key, error.message, value=value, remedy=error.remedy)
+
+
+def _rootfs(reading: Reading, severity: str) -> None:
+    path = reading["lxc.rootfs.path"]
+    key = "lxc.rootfs.path"
+    if not path:
+        if reading["lxc.autodev"]:
+            reading.report(ERROR, key, "there is no lxc.rootfs.path: the container would run on the host's own files", remedy="set it")
+        return
+    if os.path.realpath(path) == "/":
+        reading.report(ERROR, key, "it is the host's own root", remedy="name a folder of the container's own")
+        return
+    try:
+        module = backend.for_config(reading)
+        if not module.exists(path):
+            reading.report(severity, key, f"the root file system {path} does not exist", remedy="correct the path, or create it")
+    except LxcError as error:
+        _report(reading, severity, key, error)
+    target = reading["lxc.rootfs.mount"]
+    if target != paths.ROOTFS_MOUNT and not os.path.isdir(target):
+        reading.report(ERROR, "lxc.rootfs.mount", f"the folder {target or '(empty)'} does not exist", remedy="create it")
+
+
+def _init(reading: Reading) -> None:
+    path = reading["lxc.rootfs.path"]
+    if not path or not os.path.isdir(path):
+        return
+    words = reading["lxc.init.cmd"].split()
+    program = words[0].strip("'\"") if words else "/sbin/init"
+    if not program.startswith("/"):
+        return
+    try:
+        root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        os.close(linux_open.openat2(root, program, os.O_PATH, resolve=linux_open.RESOLVE_IN_ROOT))
+    except FileNotFoundError:
+        remedy = "set lxc.init.cmd to a program of the container"
+        reading.report(WARNING, "lxc.init.cmd", f"there is no {program} in the root file system {path}", remedy=remedy)
+    except OSError:
+        pass  # not ours to look into
+    finally:
+        os.close(root)
+
+
+def _networks(reading: Reading, severity: str) -> None:
+    for net in reading.nets:
+        key = f"lxc.net.{net.index}"
+        try:
+            iface.load([net.type])
+        except LxcError as error:
+            _report(reading, ERROR, f"{key}.type", error)
+        _link(reading, net, key, severity)
+        mtu = net["mtu"]
+        if mtu and not (mtu.isascii() and mtu.isdecimal() and 68 <= int(mtu) <= 65535):
+            reading.report(ERROR, f"{key}.mtu", f'"{mtu}" is not a number from 68 to 65535')
+        _hardware_address(reading, net, key)
+
+
+def _link(reading: Reading, net: Net, key: str, severity: str) -> None:
+    link = net["link"]
+    if net.type in ("none", "empty", "") or (net.type == "veth" and net["veth.mode"] != "bridge" and not net["l2proxy"]):
+        return
+    if not link:
+        if net.type in _NEEDS_LINK:
+            reading.report(ERROR, f"{key}.type", f"a network of type {net.type} needs {key}.link", remedy="name an interface of the host")
+        return
+    if not _exists(link):
+        here = sorted(name for _index, name in _socket.if_nameindex() if name != "lo")
+        bridges = [name for name in here if _is_bridge(name)]
+        shown = ", ".join((bridges if net.type == "veth" else here)[:8])
+        remedy = "start it: lxc-net start" if link == "lxcbr0" else f"there are: {shown}" if shown else "create it"
+        what = "bridge" if net.type == "veth" else "interface"
+        reading.report(severity, f"{key}.link", f'this host has no {what} "{link}"', remedy=remedy)
+    elif net.type == "veth" and net["veth.mode"] == "bridge" and not _is_bridge(link) and not _is_openvswitch(link):
+        remedy = f"name a bridge, or set {key}.veth.mode = router"
+        reading.report(ERROR, f"{key}.link", f'the interface "{link}" is not a bridge', remedy=remedy)
+
+
+def _exists(link: str) -> bool:
+    try:
+        return _socket.if_nametoindex(link) > 0
+    except OSError:
+        return False
+
+
+def _is_bridge(link: str) -> bool:
+    return os.path.isdir(f"/sys/class/net/{link}/bridge")
+
+
+def _is_openvswitch(link: str) -> bool:
+    return os.path.exists("/sys/module/openvswitch") and not os.path.exists(f"/sys/class/net/{link}/device")
+
+
+def _hardware_address(reading: Reading, net: Net, key: str) -> None:
+    text = net["hwaddr"]
+    parts = text.split(":")
+    if not text:
+        return
+    if len(parts) != 6 or not all(len(part) in (1, 2) and part.isascii() and part.isalnum() and _hex(part) for part in parts):
+        reading.report(ERROR, f"{key}.hwaddr", f'"{text}" is not a hardware address', remedy="write it as 10:66:6a:xx:xx:xx")
+    elif int(parts[0], 16) & 1:
+        remedy = "make the first byte even"
+        reading.report(ERROR, f"{key}.hwaddr", f"{text} is an address of a group of stations", remedy=remedy)
+
+
+def _hex(text: str) -> bool:
+    try:
+        return int(text, 16) >= 0
+    except ValueError:
+        return False
+
+
+def _cgroups(reading: Reading, name: str) -> None:
+    try:
+        names.choose(reading, name, system_value("lxc.cgroup.pattern"))
+    except LxcError as error:
+        _report(reading, ERROR, "lxc.cgroup.dir" if reading["lxc.cgroup.dir"] else "lxc.cgroup.dir.container", error)
+    try:
+        host = hierarchy.detect(relative=bool(reading["lxc.cgroup.relative"]))
+    except LxcError as error:
+        _report(reading, ERROR, "lxc.cgroup.relative", error)
+        return
+    unified = host.layout == hierarchy.UNIFIED
+    core = not unified and host.unified is not None
+    made = translate.plan(reading["lxc.cgroup"], reading["lxc.cgroup2"], unified=unified, core=core)
+    for key, value, reason, remedy in made.problems:
+        reading.report(ERROR, key, reason, value=value, remedy=remedy)
+    for key, value, note in made.notes:
+        reading.report(WARNING, key, f"{key} {note}", value=value)
+    controllers = {name for one in host.hierarchies for name in one.controllers} | {"cgroup"} | ({"devices", "freezer"} if unified else set())
+    for setting in made.settings:
+        controller = setting.choices[0][0].partition(".")[0]
+        if controller not in controllers:
+            remedy = "it may be switched off: see /proc/cgroups and the kernel's command line"
+            reading.report(ERROR, setting.key, f"this host has no usable {controller} controller", value=setting.value, remedy=remedy)
+    for key, value in made.devices:
+        try:
+            devices.from_config([(key, value)])
+        except LxcError as error:
+            _report(reading, ERROR, key, error, value)
+
+
+def _security_modules(reading: Reading) -> None:
+    profile, context = reading["lxc.apparmor.profile"], reading["lxc.selinux.context"]
+    if apparmor.enabled():
+        try:
+            apparmor.wanted(reading)
+        except LxcError as error:
+            _report(reading, ERROR, "lxc.apparmor.profile", error)
+    elif profile not in ("", "unconfined", "unchanged"):
+        reading.report(WARNING, "lxc.apparmor.profile", f"this kernel has no AppArmor: {profile} is passed over")
+    if context and not selinux.enabled():
+        reading.report(WARNING, "lxc.selinux.context", f"this kernel has no SELinux: {context} is passed over")
+
+
+def _seccomp(reading: Reading) -> None:
+    try:
+        seccomp.compile_for(reading)
+    except LxcError as error:
+        _report(reading, ERROR, "lxc.seccomp.profile", error)
+
+
+def _mounts(reading: Reading, lxcpath: str, name: str, severity: str) -> None:
+    key = "lxc.mount.entry"
+    rootfs = reading["lxc.rootfs.path"]
+    targets = plan.Targets(rootfs or "/", lxcpath, name)
+    for line in reading[key]:
+        try:
+            entry = plan.parse_line(line, key, targets)
+        except LxcError as error:
+            reading.report(ERROR, key, error.message.removeprefix(f"{key}: "), value=line, remedy=error.remedy)
+            continue
+        if entry is None and line.strip() and not line.strip().startswith("#") and lxcpath:
+            remedy = "write the target relative to the container's root, without a slash before it"
+            reading.report(WARNING, key, "the mount is passed over: its target is not below the container's root", value=line, remedy=remedy)
+        if entry is None or not entry.options.bind or entry.options.optional or entry.options.relative:
+            continue
+        source = entry.source
+        if source.startswith("/") and not os.path.lexists(source):
+            remedy = "create it, or add the option optional"
+            found = reading.report(severity, key, f"the source {source} does not exist", value=line, remedy=remedy)
+            at = found.text.find(source)
+            if at >= 0:
+                found.column, found.width = at + 1, len(source)
+    fstab = reading["lxc.mount.fstab"]
+    if fstab and not os.access(fstab, os.R_OK):
+        reading.report(severity, "lxc.mount.fstab", f"the file {fstab} cannot be read", remedy="correct the path or remove the key")
+
+
+def _hooks(reading: Reading) -> None:
+    for kind in (*_AT_START, "stop", "post-stop", "clone", "destroy"):
+        for line in reading[f"lxc.hook.{kind}"]:
+            _program(reading, f"lxc.hook.{kind}", line, ERROR if kind in _AT_START else WARNING)
+    for net in reading.nets:
+        for script in ("script.up", "script.down"):
+            if net[script]:
+                _program(reading, f"lxc.net.{net.index}.{script}", net[script], ERROR if script == "script.up" else WARNING)
+
+
+def _program(reading: Reading, key: str, line: str, severity: str) -> None:
+    """A hook's program, where its line begins with a plain path: everything else is the shell's affair."""
+    word = line.split()[0] if line.split() else ""
+    if not word.startswith("/") or any(letter in "'\"$`\\;&|<>()*?[" for letter in word):
+        return
+    try:
+        mode = os.stat(word).st_mode
+    except OSError as error:
+        reading.report(severity, key, f"cannot run {word}: {describe(error)}", value=line, word=word)
+        return
+    if stat.S_ISDIR(mode) or not os.access(word, os.X_OK):
+        reading.report(severity, key, f"cannot run {word}: it is not executable", value=line, remedy=f"chmod +x {word}", word=word)
+
+
+def _ids(reading: Reading) -> None:
+    maps = reading["lxc.idmap"]
+    if not maps:
+        return
+    wrong = ranges.check(maps)
+    if wrong:
+        reading.report(ERROR, "lxc.idmap", wrong)
+    if os.geteuid() != 0 and any(row.count > 1 for row in maps):
+        for helper in _HELPERS:
+            if process.find(helper) is None:
+                reading.report(ERROR, "lxc.idmap", f"{helper} is missing", remedy="install the package uidmap")
+
+
+def _namespaces(reading: Reading) -> None:
+    try:
+        spaces.to_create(reading)
+    except LxcError as error:
+        offsets = reading["lxc.time.offset.boot"] or reading["lxc.time.offset.monotonic"]
+        key = "lxc.time.offset.boot" if offsets else "lxc.namespace.clone" if reading["lxc.namespace.clone"] else "lxc.idmap"
+        _report(reading, ERROR, key, error)
+    for kind, reference in reading["lxc.namespace.share"].items():
+        missing = reference.isdecimal() and not os.path.exists(f"/proc/{reference}")
+        if missing or (reference.startswith("/") and not os.path.exists(reference)):
+            reading.report(ERROR, f"lxc.namespace.share.{kind}", f"there is no {'process ' if missing else ''}{reference}")
+
+
+def _limits(reading: Reading) -> None:
+    for name, _soft, _hard in reading["lxc.prlimit"]:
+        if limits.number_of(name) is None:
+            reading.report(ERROR, f"lxc.prlimit.{name}", f"Unknown resource {name}", remedy=limits.KNOWN, word=name)
+
+
+def _files(reading: Reading) -> None:
+    """Log files, whose folder must be there."""
+    path = reading["lxc.console.logfile"]
+    folder = os.path.dirname(path)
+    if path and not os.path.isdir(folder or "."):
+        reading.report(ERROR, "lxc.console.logfile", f"the folder {folder} does not exist", remedy="create it")

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""lxc-config check, and lxc-start's answer to a configuration with several mistakes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lxctools.config import check
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def run(tool: str, *words: object) -> subprocess.CompletedProcess[str]:
+    argv = ["/usr/bin/python3", "-I", REPOSITORY / f"bin/lxc-{tool}", *map(str, words)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+
+
+def problems_of(tmp_path: Path, text: str) -> list[dict[str, Any]]:
+    file = tmp_path / "some.conf"
+    file.write_text(text)
+    done = run("config", "check", "--json", file)
+    (row,) = json.loads(done.stdout)
+    assert done.returncode == (1 if row["problems"] else 0) and done.stderr == ""
+    found: list[dict[str, Any]] = row["problems"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("line", "severity", "place", "says"),
+    [
+        ("lxc.utss.name = a", "error", (1, 13), ("Unsupported config key", "did you mean lxc.uts.name?")),
+        ("lxc.net.0.hwadr = x", "error", (11, 5), ("did you mean lxc.net.0.hwaddr?",)),
+        ("lxc.tty.max = many", "error", (15, 4), ("is not a number", "a number of 0 to 4294967295")),
+        ("lxc.arch = amd46", "error", (12, 5), ("did you mean amd64?", "x86_64")),
+        ("lxc.uts.name", "error", (1, 12), ("Invalid configuration line",)),
+        ("lxc.utsname = a", "warning", (1, 11), ("lxc.uts.name", "lxc-update-config")),
+        ("lxc.kmsg = 1", "warning", (1, 8), ("no meaning",)),
+        ("utsname = a", "warning", (1, 11), ("passed over",)),
+        ("lxc.include = /nonexistent/file", "error", (15, 17), ("No such file",)),
+        ("lxc.prlimit.nofil = 5", "error", (13, 5), ("Unknown resource nofil", "nofile")),
+        ("lxc.mount.entry = /nonexistent/x mnt none bind", "error", (19, 14), ("does not exist", "optional")),
+        ("lxc.hook.start-host = /nonexistent/hook a", "error", (23, 17), ("cannot run /nonexistent/hook",)),
+        ("lxc.hook.post-stop = /etc/passwd", "warning", (22, 11), ("not executable",)),
+        ("lxc.seccomp.profile = /nonexistent", "error", (23, 12), ("No such file",)),
+        ("lxc.selinux.context = u:r:t", "warning", (23, 5), ("no SELinux",)),
+        ("lxc.idmap = u 0 100000 10\nlxc.idmap = u 5 200000 10", "error", (13, 13), ("",)),
+        ("lxc.cgroup.nosuch.limit = 1\nlxc.cgroup2.nosuch.limit = 1", "error", (27, 1), ("nosuch",)),
+        ("lxc.net.0.type = veth\nlxc.net.0.link = lxcnosuch0", "error", (18, 10), ('no bridge "lxcnosuch0"',)),
+        ("lxc.net.0.type = veth\nlxc.net.0.link = lo", "error", (18, 2), ("is not a bridge", "router")),
+        ("lxc.net.0.type = veth\nlxc.net.0.mtu = 5", "error", (17, 1), ("68 to 65535",)),
+        ("lxc.net.0.type = veth\nlxc.net.0.hwaddr = 01:00:00:00:00:01", "error", (20, 17), ("group",)),
+        ("lxc.net.0.type = veth\nlxc.net.0.name = averyveryverylongname", "warning", (18, 21), ("15 bytes",)),
+        ("lxc.console.logfile = /nonexistent/log", "error", (23, 16), ("the folder /nonexistent does not exist",)),
+        ("lxc.cgroup.dir.container = x", "error", (28, 1), ("must both be set",)),
+        ("lxc.namespace.share.net = 4194305", "error", (27, 7), ("no process",)),
+    ],
+)
+def test_one_problem(tmp_path: Path, line: str, severity: str, place: tuple[int, int], says: tuple[str, ...]) -> None:
+    if "selinux" in line and Path("/sys/fs/selinux/enforce").exists():
+        pytest.skip("this kernel has SELinux")
+    found = problems_of(tmp_path, f"# first\n{line}\n")
+    (one,) = [row for row in found if row["severity"] == severity][:1] or [{}]
+    assert one, found
+    assert one["path"] == str(tmp_path / "some.conf") and one["line"] >= 2
+    assert one["text"] == line.splitlines()[one["line"] - 2]
+    assert (one["column"], one["width"]) == place
+    text = f"{one['message']} {one['legal']} {one['remedy']}"
+    assert all(word in text for word in says), text
+
+
+def test_all_at_once_with_their_places(tmp_path: Path) -> None:
+    inner = tmp_path / "inner.conf"
+    inner.write_text("\nlxc.signal.halt = SIGFOO\n")
+    file = tmp_path / "outer.conf"
+    file.write_text(f"lxc.tty.max = many\nlxc.include = {inner}\nlxc.arch = x\n")
+    done = run("config", "check", file)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    places = [line.split(": ")[0] for line in lines if not line.startswith(" ")]
+    assert places == [f"{file}:1:15", f"{file}:3:12", f"{inner}:2:19"]
+    assert lines[1:3] == ["    lxc.tty.max = many", "                  ^^^^"]
+    assert f"    included at {file}:2" in lines
+
+
+def test_clean_files_and_exit_codes(tmp_path: Path) -> None:
+    good = tmp_path / "good.conf"
+    good.write_text("# nothing wrong\nlxc.uts.name = a\n")
+    assert (run("config", "check", good).stdout, run("config", "check", good).returncode) == ("", 0)
+    for bad in (tmp_path, tmp_path / "none.conf", "nosuchcontainer"):
+        done = run("config", "check", "-P", tmp_path, bad, good)
+        assert done.returncode == 2 and done.stdout == "" and done.stderr.startswith("lxc-config: "), bad
+    assert run("config", "check", "-P", tmp_path).returncode == 0, "no container at all"
+    assert run("config", "check", "--nosuch").returncode == 1
+
+
+def test_shipped_configurations_have_no_errors() -> None:
+    files = sorted(REPOSITORY.glob("config/*.conf"))
+    assert files
+    rows = json.loads(run("config", "check", "--json", *files).stdout)
+    assert [one for row in rows for one in row["problems"] if one["severity"] == "error"] == []
+
+
+def container(tmp_path: Path, text: str) -> Path:
+    folder = tmp_path / "c1"
+    (folder / "rootfs/sbin").mkdir(parents=True)
+    (folder / "rootfs/sbin/init").write_text("#!/bin/sh\n")
+    (folder / "config").write_text(f"lxc.rootfs.path = dir:{folder}/rootfs\n{text}")
+    return folder / "config"
+
+
+def test_containers_by_name(tmp_path: Path) -> None:
+    config = container(tmp_path, "lxc.uts.name = c1\n")
+    assert run("config", "check", "-P", tmp_path).returncode == 0
+    (tmp_path / "c1/rootfs/sbin/init").unlink()
+    done = run("config", "check", "-P", tmp_path, "c1")
+    assert done.returncode == 1 and "there is no /sbin/init" in done.stdout
+    config.write_text("lxc.uts.name = c1\n")
+    assert "host's own files" in run("config", "check", "-P", tmp_path, config).stdout
+    config.write_text(f"lxc.rootfs.path = dir:{tmp_path}/none\n")
+    done = run("config", "check", "-P", tmp_path, "c1")
+    assert f"{config}:1:19: error: the root file system {tmp_path}/none does not exist" in done.stdout
+
+
+def test_a_start_says_all_of_it_and_refuses(tmp_path: Path) -> None:
+    config = container(tmp_path, "lxc.tty.max = many\nlxc.arch = amd46\n")
+    done = run("start", "-P", tmp_path, "c1")
+    assert done.returncode == 1
+    assert f"{config}:2:15: error" in done.stderr and f"{config}:3:12: error" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("lxc-start: c1: ")
+    config.write_text(f"lxc.rootfs.path = dir:{tmp_path}/none\nlxc.net.0.type = veth\nlxc.net.0.link = lxcnosuch0\n")
+    done = run("start", "-P", tmp_path, "c1")
+    assert done.returncode == 1 and f"{config}:1:19: error" in done.stderr and f"{config}:3:18: error" in done.stderr
+    assert "The container failed to start" in done.stderr.splitlines()[-1]
+
+
+def test_problems_are_bounded(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_text("foreign\nlxc.x\n" * 5000)
+    assert len(check.read(str(file)).problems) < 2100
