@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The manual pages of section 5: every key, old name and translated limit is there, and man has nothing to complain about."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lxctools.cgroup import translate
+from lxctools.config import keys, legacy, net, system
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def built() -> dict[str, str]:
+    spec = importlib.util.spec_from_file_location("man5", REPOSITORY / "tools/man5.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return dict(module.pages())
+
+
+PAGES = built()
+
+
+def names_of(page: str) -> list[str]:
+    """What is printed in bold at the head of an entry."""
+    lines = PAGES[page].splitlines()
+    heads = [line for before, line in itertools.pairwise(lines) if before == ".TP" and line.startswith("\\fB")]
+    return [head[3:].partition("\\fR")[0].replace("\\-", "-") for head in heads]
+
+
+def test_every_key_once() -> None:
+    found = names_of("lxc.container.conf.5")
+    wanted = [row.name for row in keys.KEYS] + [f"lxc.net.N.{row.name}" for row in net.KEYS]
+    assert {name: found.count(name) for name in wanted} == dict.fromkeys(wanted, 1)
+
+
+def test_old_names_and_translations() -> None:
+    found = set(names_of("lxc.container.conf.5"))
+    assert set(legacy.NAMES) | set(legacy.IGNORED) | {row.legacy for row in net.KEYS if row.legacy} <= found
+    assert set(translate.TO_V1) | set(translate.TO_V2) <= found
+
+
+def test_every_item_of_lxc_conf() -> None:
+    assert names_of("lxc.system.conf.5") == [row.name for row in system.ROWS]
+
+
+@pytest.mark.skipif(shutil.which("man") is None or shutil.which("groff") is None, reason="man or groff is not installed")
+@pytest.mark.parametrize("page", ["lxc.container.conf.5", "lxc.system.conf.5", "lxc.conf.5", "lxc-usernet.5"])
+def test_man_does_not_complain(tmp_path: Path, page: str) -> None:
+    (tmp_path / page).write_text(PAGES[page])
+    done = subprocess.run(
+        ["man", "--warnings", "-l", str(tmp_path / page)],
+        capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
+        env={"PATH": os.environ["PATH"], "MANWIDTH": "80", "LC_ALL": "C.UTF-8", "MANPAGER": "cat"},
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.count("\n") > 20 and "SEE ALSO" in done.stdout
+    assert '.\\" @' not in PAGES[page], "a line that stands for a table"
