@@ -23,8 +23,7 @@ CLEAN, PROBLEMS, UNREADABLE = 0, 1, 2
 COMMAND = Command(
     "config check",
     "[NAME | FILE]...",
-    "Say everything that is wrong with configurations, and what this host lacks for them: of these containers or files, or of "
-    "every container.",
+    "Say all that is wrong with these containers' or files' configurations, or everybody's, and what this host lacks.",
     (Option("", "json", NONE, "json", "print it as JSON"),),
     named=False,
     rcfile=False,

@@ -23,8 +23,7 @@ CHECK = "check"
 COMMAND = Command(
     "config",
     "-l | ITEM | check [--json] [-P PATH] [NAME | FILE]...",
-    "Print the value of ITEM in lxc.conf(5), or with -l the names of all items; check: say what is wrong with the configuration "
-    "of containers, or of files.",
+    "Print ITEM of lxc.system.conf(5), -l: the names of all items; check: say what is wrong with configurations.",
     named=False,
     rcfile=False,
 )
