@@ -159,7 +159,7 @@ def test_our_own_network() -> None:
         ("lxc.autodev = 0\n", ("/usr/../sbin/init",), False),
         ("lxc.autodev = 0\n", ("init",), False),
         ("lxc.autodev = 0\n", ("/bin/true",), True),
-        ("lxc.rootfs.path = dir:/nowhere\n", (), True),
+        ("lxc.rootfs.path = dir:/tmp\n", (), True),
     ],
 )
 def test_the_hosts_init_is_never_booted(
