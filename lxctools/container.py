@@ -70,7 +70,8 @@ class Misconfigured(ConfigError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         first = problems[0]
         more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
-        super().__init__(f"{first.where()}: {first.message}{more}", remedy=first.remedy)
+        line = f"{first.text.strip()}: " if first.text else ""
+        super().__init__(f"{first.where()}: {line}{first.message}{more}", remedy=first.remedy)
         self.problems = problems
 
 

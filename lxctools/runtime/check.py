@@ -126,9 +126,9 @@ def _link(reading: Reading, net: Net, key: str, severity: str) -> None:
         here = sorted(name for _index, name in _socket.if_nameindex() if name != "lo")
         bridges = [name for name in here if _is_bridge(name)]
         shown = ", ".join((bridges if net.type == "veth" else here)[:8])
-        remedy = "start it: lxc-net start" if link == "lxcbr0" else f"there are: {shown}" if shown else "create it"
+        remedy = "run `lxc-net start`, or name an existing one" + (f": {shown}" if shown else "")
         what = "bridge" if net.type == "veth" else "interface"
-        reading.report(severity, f"{key}.link", f'this host has no {what} "{link}"', remedy=remedy)
+        reading.report(severity, f"{key}.link", f'{what} "{link}" does not exist', remedy=remedy)
     elif net.type == "veth" and net["veth.mode"] == "bridge" and not _is_bridge(link) and not _is_openvswitch(link):
         remedy = f"name a bridge, or set {key}.veth.mode = router"
         reading.report(ERROR, f"{key}.link", f'the interface "{link}" is not a bridge', remedy=remedy)

@@ -50,7 +50,7 @@ def problems_of(tmp_path: Path, text: str) -> list[dict[str, Any]]:
         ("lxc.selinux.context = u:r:t", "warning", (23, 5), ("no SELinux",)),
         ("lxc.idmap = u 0 100000 10\nlxc.idmap = u 5 200000 10", "error", (13, 13), ("",)),
         ("lxc.cgroup.nosuch.limit = 1\nlxc.cgroup2.nosuch.limit = 1", "error", (27, 1), ("nosuch",)),
-        ("lxc.net.0.type = veth\nlxc.net.0.link = lxcnosuch0", "error", (18, 10), ('no bridge "lxcnosuch0"',)),
+        ("lxc.net.0.type = veth\nlxc.net.0.link = lxcnosuch0", "error", (18, 10), ('bridge "lxcnosuch0" does not exist',)),
         ("lxc.net.0.type = veth\nlxc.net.0.link = lo", "error", (18, 2), ("is not a bridge", "router")),
         ("lxc.net.0.type = veth\nlxc.net.0.mtu = 5", "error", (17, 1), ("68 to 65535",)),
         ("lxc.net.0.type = veth\nlxc.net.0.hwaddr = 01:00:00:00:00:01", "error", (20, 17), ("group",)),
