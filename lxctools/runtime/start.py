@@ -203,6 +203,8 @@ def _abort(run: Instance, error: BaseException) -> None:
     """A start that failed: tell the clients, end what runs, give everything back, then tell the command why."""
     if isinstance(error, PeerGone):
         error = _last_words(run) or LxcError(_why_child_died(run))
+    elif run.channel is not None and _child_is_dead(run):
+        error = _last_words(run) or error  # what failed here may have failed because of its death
     elif not isinstance(error, LxcError | OSError):
         error = LxcError(f"internal error in the monitor: {type(error).__name__}: {error}")
     for state in [states.ABORTING] * (2 if run.init_pid else 1):
@@ -215,6 +217,15 @@ def _abort(run: Instance, error: BaseException) -> None:
     if run.request.foreground:
         raise error
     run.report.failed(error)  # only now: when the command returns, nothing is left
+
+
+def _child_is_dead(run: Instance) -> bool:
+    """Whether nothing more can come through the channel."""
+    poller = select.poll()
+    if run.init_pidfd < 0:
+        return False
+    poller.register(run.init_pidfd, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def _last_words(run: Instance) -> LxcError | None:

@@ -85,9 +85,7 @@ class Channel:
 
         An ERROR of the other side is raised as LxcError. Raises PeerGone at the end of file.
         """
-        data, control, _flags, _address = self._sock.recvmsg(
-            _LARGEST, _socket.CMSG_SPACE(_MOST_FDS * 4), _socket.MSG_CMSG_CLOEXEC
-        )
+        data, control = self._message()
         fds: list[int] = []
         for level, kind, raw in control:
             if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
@@ -104,6 +102,17 @@ class Channel:
             _close_all(fds)
             raise LxcError(f"internal error: message {what} where {' or '.join(expected)} was expected")
         return what, payload, fds
+
+
+    def _message(self) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+        while True:
+            try:
+                return self._sock.recvmsg(
+                    _LARGEST, _socket.CMSG_SPACE(_MOST_FDS * 4), _socket.MSG_CMSG_CLOEXEC
+                )[:2]
+            except ConnectionResetError:
+                # It closed with a message of ours unread (unix(7)). Told once; what it said before is still to be read.
+                continue
 
 
 def pair() -> tuple[Channel, Channel]:
