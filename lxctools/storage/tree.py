@@ -9,11 +9,13 @@ followed: every call goes by descriptors below the two folders, and what is moun
 from __future__ import annotations
 
 import os
+import time
 
 from ..errors import LxcError, describe
 from ..linux import mount as kernel
 from .tree_copy import Copier, Linked
 from .tree_meta import Shift, drop_inherited
+from .tree_pool import Pool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from ..idmap.ranges import IdMap
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_ALONE = 0.01  # seconds
+_MOST_HELPERS = 4  # more wait for the file system's journal
 _QUIET = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NODEV | kernel.MOUNT_ATTR_NOATIME | kernel.MOUNT_ATTR_NOSYMFOLLOW
 
 
@@ -118,14 +122,31 @@ def _open_target(path: str) -> int:
 
 
 def _copy(copier: Copier, beat: Callable[[int], object] | None) -> None:
+    """Copy alone for a moment, which is enough for a small tree; then share what is left with helpers."""
     known: dict[tuple[int, int], Linked] = {}
+    copied_by_helpers: Callable[[], int] = int
 
     def tell() -> None:
         if beat is not None:
-            beat(copier.bytes)
+            beat(copier.bytes + copied_by_helpers())
 
-    copier.on(tell, lambda path, names, last: copier.links(path, names, last, known))
+    def links(path: str, names: list[str], last: bool) -> None:
+        copier.links(path, names, last, known)
+
+    copier.on(tell, links)
     copier.stack.append("")
+    alone_until = time.monotonic() + _ALONE
+    helpers = min(len(os.sched_getaffinity(0)), _MOST_HELPERS)
     while copier.stack:
+        if helpers > 1 and len(copier.stack) > 1 and time.monotonic() > alone_until:
+            break
         copier.folder(copier.stack.pop())
+    if copier.stack:
+        waiting, copier.stack = copier.stack, []
+        with Pool(copier, helpers) as pool:
+            copied_by_helpers = pool.copied
+            copier.files += pool.run(waiting, links, tell)
+            copier.bytes += pool.copied()
+            copied_by_helpers = int
     copier.finish_late()
+    tell()

@@ -79,14 +79,14 @@ class Copier:
     """
 
     __slots__ = (
-        "_beat", "_buffer", "_detached", "_files", "_flags", "_here", "_links", "_own", "_ranges", "_read", "_reflink", "_shift",
-        "_shown", "_source", "_target", "bytes", "late", "stack", "vanished",
+        "_beat", "_buffer", "_detached", "_flags", "_here", "_links", "_own", "_ranges", "_read", "_reflink", "_shift",
+        "_source", "_target", "bytes", "files", "late", "shown", "stack", "vanished",
     )
 
     def __init__(self, source: int, target: int, shown: str, shift: Shift | None, *, detached: bool) -> None:
         self._source = source
         self._target = target
-        self._shown = shown
+        self.shown = shown
         self._shift = shift
         self._detached = detached
         self._read = _READ if detached else _READ | os.O_NOATIME
@@ -96,16 +96,17 @@ class Copier:
         self._beat: Callable[[], object] = lambda: None
         self._links: Callable[[str, list[str], bool], object] = lambda path, names, last: None
         self.stack: list[str] = []
-        self._files = 0
+        self.files = 0
         self._here = ""  # the folder whose entries are made
         self.bytes = 0
         self.vanished: list[str] = []
         self.late: list[tuple[str, int]] = []  # files with more than one link that must not change, and how
 
-    @property
-    def files(self) -> int:
-        """How many entries have been made."""
-        return self._files
+    def reset(self) -> None:
+        """Forget what has been done, in a process that goes on from here."""
+        self.stack = []
+        self.vanished = []
+        self.files = self.bytes = 0
 
     def on(self, beat: Callable[[], object], links: Callable[[str, list[str], bool], object]) -> None:
         """Set what is called after each folder and each part of a large file, and for hard links."""
@@ -126,7 +127,7 @@ class Copier:
                 self._give_up(path)
                 return
             if error.errno == errno.EXDEV:
-                log.info(f"not copied: what is mounted on {self._shown}/{path}")
+                log.info(f"not copied: what is mounted on {self.shown}/{path}")
                 return
             raise self._failed(path, error) from error
         try:
@@ -178,7 +179,7 @@ class Copier:
                             continue
                     elif entry.is_dir(follow_symlinks=False):
                         self._make_folder(target, name)
-                        self._files += 1
+                        self.files += 1
                         self.stack.append(join(path, name))
                         if len(self.stack) - first >= _MANY:
                             self.folder(self.stack.pop())
@@ -251,7 +252,7 @@ class Copier:
                 os.link(first.name, name, src_dir_fd=folder, dst_dir_fd=target, follow_symlinks=False)
             finally:
                 os.close(folder)
-            self._files += 1
+            self.files += 1
             first.left -= 1
             if not first.left:
                 del known[key]
@@ -325,7 +326,7 @@ class Copier:
                 os.close(target)
         finally:
             os.close(source)
-        self._files += 1
+        self.files += 1
         return True
 
     def _gone(self, name: str) -> bool:
@@ -441,9 +442,9 @@ class Copier:
             os.chmod(made, stat.S_IMODE(mode))
         copy_xattrs(f"/proc/self/fd/{folder}/{name}", made, self._shift)
         os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=into, follow_symlinks=False)
-        self._files += 1
+        self.files += 1
         return True
 
     def _failed(self, path: str, error: OSError) -> LxcError:
         remedy = "make room on the target's file system" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        return LxcError(f"cannot copy {self._shown}/{path}: {describe(error)}", remedy=remedy)
+        return LxcError(f"cannot copy {self.shown}/{path}: {describe(error)}", remedy=remedy)
