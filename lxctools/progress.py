@@ -6,6 +6,9 @@ terminal; elsewhere nothing.
 
     {"progress": "removing c1", "seconds": 1.2, "count": 812}
     {"progress": "removing c1", "seconds": 3.0, "count": 2410, "done": true}
+    {"progress": "copying c1", "seconds": 3.0, "bytes": 730000000, "bytes_per_second": 243333333, "total": 913000000}
+
+Bytes are shown with their rate, and once the total is known, with the time that is left.
 """
 
 from __future__ import annotations
@@ -32,13 +35,16 @@ def show_as(mode: str) -> None:
 class Progress:
     """`with Progress("copying the root file system") as beat: ... beat()`; nothing is shown in the first second.
 
-    beat(n) says that n more of something has been done, beat(0) that it goes on. fd: where it is shown.
+    beat(n) says that n more of something has been done, beat(0) that it goes on. fd: where it is shown. in_bytes: what is
+    counted are bytes.
     """
 
-    __slots__ = ("_fd", "_json", "_last", "_shown", "_started", "_what", "count")
+    __slots__ = ("_bytes", "_fd", "_json", "_last", "_shown", "_started", "_total", "_what", "count")
 
-    def __init__(self, what: str, fd: int = 2, *, quiet: bool = False) -> None:
+    def __init__(self, what: str, fd: int = 2, *, quiet: bool = False, in_bytes: bool = False) -> None:
         self._what = what
+        self._bytes = in_bytes
+        self._total = 0
         self._json = _mode == JSON
         wanted = not quiet and (self._json or (_mode == LINE and _is_terminal(fd)))
         self._fd = fd if wanted else -1
@@ -48,6 +54,14 @@ class Progress:
 
     def __enter__(self) -> Progress:
         return self
+
+    def expect(self, total: int) -> None:
+        """How much there will have been at the end, about."""
+        self._total = total
+
+    def reached(self, count: int) -> None:
+        """So much has been done since the beginning."""
+        self(count - self.count)
 
     def __call__(self, step: int = 1) -> None:
         """Something more has been done."""
@@ -62,8 +76,7 @@ class Progress:
         if self._json:
             self._write(self._object(now))
         else:
-            counted = f", {self.count}" if self.count > 1 else ""
-            text = f"{self._what} ({now - self._started:.0f} s{counted})"
+            text = f"{self._what} ({now - self._started:.0f} s{self._counted(now - self._started)})"
             self._write(f"\r\033[K{text[: _width(self._fd) - 1]}")
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
@@ -74,15 +87,49 @@ class Progress:
         else:
             self._write("\r\033[K")
 
+    def _counted(self, seconds: float) -> str:
+        if not self._bytes:
+            return f", {self.count}" if self.count > 1 else ""
+        rate = self.count / seconds
+        text = f", {size(self.count)}, {size(rate)}/s"
+        if self._total > self.count > 0:
+            text += f", {duration((self._total - self.count) / rate)} left"
+        return text
+
     def _object(self, now: float, *, done: bool | None = None) -> str:
+        seconds = now - self._started
+        counted = f'"count": {self.count}'
+        if self._bytes:
+            counted = f'"bytes": {self.count}, "bytes_per_second": {self.count / seconds if seconds else 0:.0f}'
+            if self._total:
+                counted += f', "total": {self._total}'
         end = "" if done is None else f', "done": {"true" if done else "false"}'
-        return f'{{"progress": {quoted(self._what)}, "seconds": {now - self._started:.1f}, "count": {self.count}{end}}}\n'
+        return f'{{"progress": {quoted(self._what)}, "seconds": {seconds:.1f}, {counted}{end}}}\n'
 
     def _write(self, text: str) -> None:
         try:
             os.write(self._fd, text.encode("utf-8", "backslashreplace"))
         except OSError:
             self._fd = -1  # nobody looks any more; the work goes on
+
+
+def size(count: float) -> str:
+    """A number of bytes for people: three digits and a unit of powers of ten."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 999.5 or unit == "TB":
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if count >= 99.95 or unit == "B" else f"{count:.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """A time for people."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def quoted(text: str) -> str:

@@ -35,7 +35,11 @@ def describe_tree(
             "mode": oct(stat.S_IMODE(status.st_mode)),
             "owner": (ids("u", status.st_uid), ids("g", status.st_gid)),
             "mtime": status.st_mtime_ns,
-            "xattrs": {name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)},
+            "xattrs": {
+                name: os.getxattr(path, name, follow_symlinks=False)
+                for name in os.listxattr(path, follow_symlinks=False)
+                if not name.startswith("trusted.SGI_ACL_")  # how xfs shows the lists once more
+            },
         }
         if kind != stat.S_IFDIR:
             entry["links"] = status.st_nlink

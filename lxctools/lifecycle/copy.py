@@ -146,7 +146,7 @@ def build(
     held: containers whose lock the caller has. before_hooks: called when only the hooks are left.
     """
     final = f"{lxcpath}/{name}"
-    with locks.ContainerLock(source.lxcpath, source.name), Progress(f"copying {source.name}", quiet=wishes.quiet) as progress:
+    with locks.ContainerLock(source.lxcpath, source.name), Progress(f"copying {source.name}", quiet=wishes.quiet, in_bytes=True) as progress:
         if not wishes.allow_running:
             source.refuse_running()  # it may have been started meanwhile
         made = _clone(source, name, work, wishes, progress)

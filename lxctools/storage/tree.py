@@ -46,12 +46,14 @@ def copy_tree(
     *,
     shift: tuple[Sequence[IdMap], Sequence[IdMap]] | None = None,
     beat: Callable[[int], object] | None = None,
+    expect: Callable[[int], object] | None = None,
 ) -> CopyReport:
     """Copy everything in the folder source, and what the folder itself carries, into target, which is made if missing.
 
     shift: the maps of the source's and of the target's container; empty ones mean the host's ids. beat is called now and
-    then with the bytes copied so far. Folders may be in the target already (lost+found), other entries of the same name may
-    not. Raises LxcError; then target holds a part, which the caller removes.
+    then with the bytes copied so far, and expect once with the bytes there are, about, when it takes a while. Folders may be
+    in the target already (lost+found), other entries of the same name may not. Raises LxcError; then target holds a part,
+    which the caller removes.
     """
     if os.path.realpath(target).startswith(f"{os.path.realpath(source).rstrip('/')}/") or _same(source, target):
         raise LxcError(f"cannot copy {source} into itself, {target}")
@@ -62,7 +64,7 @@ def copy_tree(
             to_fd = _open_target(target)
             try:
                 copier = Copier(from_fd, to_fd, source, _shift(shift), detached=detached)
-                _copy(copier, beat)
+                _copy(copier, beat, expect)
             finally:
                 os.close(to_fd)
         finally:
@@ -121,7 +123,7 @@ def _open_target(path: str) -> int:
     return fd
 
 
-def _copy(copier: Copier, beat: Callable[[int], object] | None) -> None:
+def _copy(copier: Copier, beat: Callable[[int], object] | None, expect: Callable[[int], object] | None) -> None:
     """Copy alone for a moment, which is enough for a small tree; then share what is left with helpers."""
     known: dict[tuple[int, int], Linked] = {}
     copied_by_helpers: Callable[[], int] = int
@@ -145,7 +147,10 @@ def _copy(copier: Copier, beat: Callable[[int], object] | None) -> None:
         waiting, copier.stack = copier.stack, []
         with Pool(copier, helpers) as pool:
             copied_by_helpers = pool.copied
-            copier.files += pool.run(waiting, links, tell)
+            if expect is not None:
+                pool.measure(expect)
+            made = pool.run(waiting, links, tell)
+            copier.files += made  # those with several links have been added meanwhile
             copier.bytes += pool.copied()
             copied_by_helpers = int
     copier.finish_late()

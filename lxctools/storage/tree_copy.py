@@ -51,12 +51,12 @@ def join(path: str, name: str) -> str:
     return f"{path}/{name}" if path else name
 
 
-def open_below(top: int, path: str, resolve: int = 0) -> int:
+def open_below(top: int, path: str, flags: int = 0, resolve: int = 0) -> int:
     """Open the folder path below top, of any length, without following a link. Raises OSError."""
     if not path:
-        return os.open(".", _FOLDER, dir_fd=top)
+        return os.open(".", _FOLDER | flags, dir_fd=top)
     if len(path) < _LONGEST:
-        return openat2(top, path, _FOLDER, 0, _WITHIN | resolve)
+        return openat2(top, path, _FOLDER | flags, 0, _WITHIN | resolve)
     at = os.dup(top)
     words = path.split("/")
     while words:
@@ -65,7 +65,7 @@ def open_below(top: int, path: str, resolve: int = 0) -> int:
             part.append(words.pop(0))
         before = at
         try:
-            at = openat2(before, "/".join(part), _FOLDER, 0, _WITHIN | resolve)
+            at = openat2(before, "/".join(part), _FOLDER | (0 if words else flags), 0, _WITHIN | resolve)
         finally:
             os.close(before)
     return at
@@ -121,7 +121,7 @@ class Copier:
         Raises LxcError naming the entry that cannot be copied.
         """
         try:
-            source = self._open(path)
+            source = self.open_source(path)
         except OSError as error:
             if path and error.errno in _GONE:
                 self._give_up(path)
@@ -146,10 +146,14 @@ class Copier:
             os.close(source)
         self._beat()
 
-    def _open(self, path: str) -> int:
+    def open_source(self, path: str) -> int:
+        """Open a folder of the source. Raises OSError; EXDEV for a mount."""
         if self._detached:
             return open_below(self._source, path)
-        return open_below(self._source, path, RESOLVE_NO_XDEV)
+        try:
+            return open_below(self._source, path, self._read & os.O_NOATIME, RESOLVE_NO_XDEV)
+        except PermissionError:
+            return open_below(self._source, path, 0, RESOLVE_NO_XDEV)  # somebody else's
 
     def _give_up(self, path: str) -> None:
         """The folder went before it was read."""
@@ -223,7 +227,7 @@ class Copier:
         name = ""
         self._here = path
         try:
-            source = self._open(path)
+            source = self.open_source(path)
             try:
                 target = open_below(self._target, path)
                 try:
@@ -289,9 +293,7 @@ class Copier:
         try:
             return openat2(folder, name, self._read, 0, _WITHIN | RESOLVE_NO_XDEV)
         except PermissionError:
-            if not self._read & os.O_NOATIME:
-                raise
-            return openat2(folder, name, _READ, 0, _WITHIN | RESOLVE_NO_XDEV)  # somebody else's file
+            return openat2(folder, name, _READ, 0, _WITHIN | RESOLVE_NO_XDEV)  # somebody else's
 
     def _regular(self, folder: int, into: int, name: str, *, path: str | None = None) -> bool:
         """Copy a regular file. False, and nothing done, for one with several links unless path says where the folder is."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
 CAPABILITY = "security.capability"
+_TWICE = "trusted.SGI_ACL_"  # the access lists once more, as xfs stores them
 # Whoever loses one of these has lost something; others are labels and settings that belong to the host or the file system.
 _KEPT = ("user.", "trusted.", CAPABILITY, "system.posix_acl_")
 _NO_ATTRIBUTES = (errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EINVAL)
@@ -118,6 +119,8 @@ def copy_xattrs(source: int | str, target: int | str, shift: Shift | None) -> No
             return
         raise
     for name in names:
+        if name.startswith(_TWICE):
+            continue
         try:
             value = os.getxattr(source, name, follow_symlinks=follow)
             if shift is not None:

@@ -23,6 +23,7 @@ import struct
 
 from ..errors import LxcError, describe
 from ..linux import prctl, signals
+from .tree_copy import join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Pool:
         self._copier = copier
         self._number = number
         self._workers: list[_Worker] = []
+        self._measurer: _Worker | None = None
+        self._expect: Callable[[int], object] = lambda total: None
         self._shared = mmap.mmap(-1, _COUNT.size * (number + 1))
 
     def __enter__(self) -> Pool:
@@ -73,16 +76,26 @@ class Pool:
         self._end()
 
     def _end(self) -> None:
-        for worker in self._workers:
+        ending = [*self._workers, *([self._measurer] if self._measurer else ())]
+        for worker in ending:
             os.kill(worker.pid, _SIGKILL)
             os.close(worker.tell)
             os.close(worker.hear)
-        for worker in self._workers:
+        for worker in ending:
             os.waitpid(worker.pid, 0)
         self._workers.clear()
+        self._measurer = None
         self._shared.close()
 
     def _start(self, index: int) -> None:
+        self._workers.append(self._fork(lambda jobs, results: _work(self._copier, jobs, results, self._shared, index)))
+
+    def measure(self, expect: Callable[[int], object]) -> None:
+        """Have the size of the whole tree measured meanwhile, and expect called with it."""
+        self._expect = expect
+        self._measurer = self._fork(lambda _jobs, results: _measure(self._copier, results))
+
+    def _fork(self, life: Callable[[int, int], None]) -> _Worker:
         jobs, results = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
         parent = os.getpid()
         mask = signals.block_all_but(())  # a worker ends when the coordinator says so, and not at ^C
@@ -94,14 +107,14 @@ class Pool:
                     if os.getppid() == parent:
                         for fd in (jobs[1], results[0], *(fd for other in self._workers for fd in (other.tell, other.hear))):
                             os.close(fd)
-                        _work(self._copier, jobs[0], results[1], self._shared, index)
+                        life(jobs[0], results[1])
                 finally:
                     os._exit(0)
         finally:
             signals.restore(mask)
         os.close(jobs[0])
         os.close(results[1])
-        self._workers.append(_Worker(pid, jobs[1], results[0]))
+        return _Worker(pid, jobs[1], results[0])
 
     def copied(self) -> int:
         """Bytes copied by the workers so far."""
@@ -111,12 +124,18 @@ class Pool:
         """Copy the folders in waiting and all below them; returns the number of entries made. Raises LxcError."""
         poller = select.poll()
         by_fd = {worker.hear: worker for worker in self._workers}
+        if self._measurer:
+            by_fd[self._measurer.hear] = self._measurer
         for fd in by_fd:
             poller.register(fd, select.POLLIN)
         entries = 0
         while self._give(waiting):
             for fd, _events in poller.poll(int(_EVERY * 1000)):
                 worker = by_fd[fd]
+                if worker is self._measurer:
+                    poller.unregister(fd)
+                    self._measured(worker)
+                    continue
                 for message in self._read(worker):
                     if message[0] == "give":
                         waiting += message[1]
@@ -130,6 +149,11 @@ class Pool:
                         raise LxcError(message[1], remedy=message[2])
             beat()
         return entries
+
+    def _measured(self, measurer: _Worker) -> None:
+        data = os.read(measurer.hear, _COUNT.size)
+        if len(data) == _COUNT.size:
+            self._expect(_COUNT.unpack(data)[0])
 
     def _give(self, waiting: list[str]) -> bool:
         """Hand out what waits; False when all is done."""
@@ -213,3 +237,27 @@ def _work(copier: Copier, jobs: int, results: int, shared: mmap.mmap, index: int
         _send(results, ("failed", error.message, error.remedy))
     except Exception as error:
         _send(results, ("failed", f"cannot copy {copier.shown}: {describe(error)}", ""))
+
+
+def _measure(copier: Copier, results: int) -> None:
+    """The measurer's life: how much data there is, while the others copy it. What cannot be looked at is not counted."""
+    os.nice(10)
+    total = 0
+    stack = [""]
+    while stack:
+        path = stack.pop()
+        try:
+            fd = copier.open_source(path)
+            try:
+                with os.scandir(fd) as entries:
+                    for entry in entries:
+                        if entry.is_dir(follow_symlinks=False):
+                            stack.append(join(path, entry.name))
+                        elif entry.is_file(follow_symlinks=False):
+                            status = entry.stat(follow_symlinks=False)
+                            total += min(status.st_size, status.st_blocks * 512) // status.st_nlink
+            finally:
+                os.close(fd)
+        except OSError:
+            pass
+    os.write(results, _COUNT.pack(total))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lxctools import progress
-from lxctools.progress import Progress, quoted
+from lxctools.progress import Progress, duration, quoted, size
 
 
 class Clock:
@@ -146,3 +146,40 @@ def test_a_reader_that_has_gone_stops_nothing(clock: Clock, as_json: None) -> No
 def test_quoting(text: str) -> None:
     made = quoted(text)
     assert made.isascii() and json.loads(made) == text
+
+
+def test_bytes_have_a_rate_and_a_time_left(terminal: tuple[int, int], clock: Clock) -> None:
+    master, slave = terminal
+    with Progress("copying c1", slave, in_bytes=True) as beat:
+        clock.now += 2
+        beat.reached(0)
+        assert read(master) == "\r\x1b[Kcopying c1 (2 s, 0 B, 0 B/s)"
+        beat.reached(90_000_000)
+        clock.now += 2
+        beat.reached(100_000_000)
+        assert read(master) == "\r\x1b[Kcopying c1 (4 s, 100 MB, 25.0 MB/s)"
+        beat.expect(2_600_000_000)
+        clock.now += 1
+        beat.reached(100_000_000)
+        assert read(master) == "\r\x1b[Kcopying c1 (5 s, 100 MB, 20.0 MB/s, 2 min 5 s left)"
+        clock.now += 1
+        beat.reached(2_700_000_000)
+        assert read(master) == "\r\x1b[Kcopying c1 (6 s, 2.7 GB, 450 MB/s)", "more than was expected"
+
+
+def test_bytes_in_json(pipe: tuple[int, int], clock: Clock, as_json: None) -> None:
+    with Progress("c", pipe[1], in_bytes=True) as beat:
+        beat.expect(4000)
+        clock.now += 2
+        beat.reached(3000)
+        assert json.loads(read(pipe[0])) == {"progress": "c", "seconds": 2.0, "bytes": 3000, "bytes_per_second": 1500, "total": 4000}
+
+
+def test_sizes_and_durations() -> None:
+    given = (0, 999, 1000, 99_940, 99_960, 999_499, 999_600, 1.5e9, 2e12, 5e15)
+    assert [size(count) for count in given] == [
+        "0 B", "999 B", "1.0 kB", "99.9 kB", "100 kB", "999 kB", "1.0 MB", "1.5 GB", "2.0 TB", "5000 TB",
+    ]  # fmt: skip
+    assert [duration(seconds) for seconds in (0.4, 59.4, 59.6, 3599, 3600, 9000)] == [
+        "0 s", "59 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "2 h 30 min",
+    ]  # fmt: skip
