@@ -243,14 +243,14 @@ class _Removal:
         """Take away the attributes that protect an entry and the folder it is in (chattr(1)), and try once more."""
         if error.errno != errno.EPERM:
             raise error
-        _unprotect(os.open(".", _FOLDER, dir_fd=parent))
+        unprotect(os.open(".", _FOLDER, dir_fd=parent))
         kind = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
         if stat.S_ISREG(kind) or stat.S_ISDIR(kind):
-            _unprotect(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent))
+            unprotect(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent))
         remove(name, dir_fd=parent)
 
 
-def _unprotect(fd: int) -> None:
+def unprotect(fd: int) -> None:
     """Clear the immutable and append-only attributes, and close fd; what has no attributes is left alone."""
     try:
         flags = inode_flags(fd)
@@ -263,13 +263,14 @@ def _unprotect(fd: int) -> None:
 
 
 def ioctl_number(direction: str, kind: int, number: int, argument: str) -> int:
-    """The number of an ioctl whose argument, in struct's notation, is read by the caller ("r") or written ("w").
+    """The number of an ioctl whose argument, in struct's notation, is read by the caller ("r"), written ("w") or both ("rw").
 
     Reading and writing change places, and the size is shorter, on some architectures (<asm/ioctl.h>).
     """
     swapped = os.uname().machine.startswith(("ppc", "mips", "sparc", "alpha", "parisc"))
-    bits = {("r", False): 0x80000000, ("w", False): 0x40000000, ("r", True): 0x40000000, ("w", True): 0x80000000}
-    return bits[direction, swapped] | struct.calcsize(argument) << 16 | kind << 8 | number
+    read, write = (0x40000000, 0x80000000) if swapped else (0x80000000, 0x40000000)
+    bits = (read if "r" in direction else 0) | (write if "w" in direction else 0)
+    return bits | struct.calcsize(argument) << 16 | kind << 8 | number
 
 
 # <linux/fs.h>: the numbers speak of a long but the value is an int.

@@ -7,7 +7,7 @@ import os
 
 from .. import container as api
 from ..container import Container
-from ..errors import LxcError, Unsupported
+from ..errors import LxcError
 from . import _out
 from ._options import REQUIRED, Command, Option, Values
 from ._values import size
@@ -20,12 +20,14 @@ _BACKEND_OPTIONS = (
     (("zfsroot",), ("zfs",), "zfsroot is only valid with -B zfs"),
 )
 
+_OPTIONS = ("dir", *(name for names, _backends, _message in _BACKEND_OPTIONS for name in names))
+
 COMMAND = Command(
     "create",
     "[-n] NAME -t TEMPLATE [OPTIONS] [-- TEMPLATE-OPTIONS]",
     "Make a container: its folder, its configuration, and a root file system filled by the template.",
     (
-        Option("B", "bdev", REQUIRED, "bdev", "where the root file system lives: dir", metavar="BACKEND"),
+        Option("B", "bdev", REQUIRED, "bdev", "where the root file system lives: dir, overlay, btrfs, best", metavar="BACKEND"),
         Option("f", "config", REQUIRED, "config", "the configuration to begin with", metavar="FILE"),
         Option("t", "template", REQUIRED, "template", 'a template\'s name or path; "none": no root file system'),
         Option("0", "lvname", REQUIRED, "lvname", "LVM logical volume", metavar="NAME"),
@@ -58,7 +60,7 @@ def run(values: Values) -> int:
             values.words,
             config_file=values.config,
             backend=backend,
-            backend_options={"dir": values.dir} if values.dir is not None else {},
+            backend_options={name: str(getattr(values, name)) for name in _OPTIONS if getattr(values, name) is not None},
             quiet=values.quiet,
         )
     except LxcError as error:
@@ -77,9 +79,7 @@ def _check_backend(values: Values) -> str:
             raise LxcError(message)
     if asked not in BACKENDS:
         raise LxcError(f"{asked} is not a valid backing storage type", remedy="one of " + " ".join(BACKENDS))
-    if asked not in ("dir", "none", "best"):
-        raise Unsupported(f"not supported yet: -B {asked}", remedy="-B dir is")
-    return "dir"
+    return asked
 
 
 def after_help(values: Values) -> None:

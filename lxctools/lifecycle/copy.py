@@ -19,13 +19,13 @@ from ..errors import LxcError, NotDefined, describe
 from ..progress import Progress
 from ..protocol import client
 from ..storage import backend as storage
+from ..storage.clone import Cloned, clone_rootfs
 from ..undo import Undo
 from . import clonehook, dependants
 from .copyconf import Move, rewrite
 from .folder import CONFIG
 from .recover import settle
 from .reserve import reserve
-from .rootfs import Cloned, clone_rootfs
 from .steps import step
 
 TYPE_CHECKING = False

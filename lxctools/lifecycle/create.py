@@ -23,6 +23,8 @@ from ..config.system import system_value
 from ..errors import LxcError, describe
 from ..hooks.run import HookContext, run_line
 from ..storage import backend as storage
+from ..storage.best import refuse_unprivileged, resolve_best
+from ..storage.place import opened_to_fill
 from ..template.run import find_template, run_template
 from ..undo import Undo
 from .folder import CONFIG, keep_rootfs
@@ -30,7 +32,8 @@ from .reserve import container_root, give, make_parents, refuse_existing, reserv
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+    from types import ModuleType
 
 HOOK = "lxc.hook.create"
 
@@ -38,7 +41,7 @@ HOOK = "lxc.hook.create"
 class _Creation:
     """What the steps share."""
 
-    __slots__ = ("conf", "folder", "hooks", "lxcpath", "name", "partial", "quiet", "rootfs", "template", "undo", "words")
+    __slots__ = ("conf", "folder", "hooks", "lxcpath", "module", "name", "partial", "quiet", "rootfs", "template", "undo", "words")
 
     def __init__(self, name: str, lxcpath: str, undo: Undo) -> None:
         self.name = name
@@ -51,6 +54,7 @@ class _Creation:
         self.words: Sequence[str] = ()
         self.quiet = False
         self.rootfs = ""
+        self.module: ModuleType | None = None  # of the root file system
         self.partial: locks.PartialLock | None = None
 
 
@@ -68,8 +72,8 @@ def create(
     """Create a container. Raises LxcError; then, as on every other exception, nothing of this run is left.
 
     config_file: the configuration to begin with; default: lxc.default_config of lxc.conf. template: a name or a path, None
-    for none: then there is no root file system unless the configuration names one. backend: dir; "best" and "none" mean it
-    too. progress: show the template's output.
+    for none: then there is no root file system unless the configuration names one. backend: a type, "best", or
+    "none", which means dir. progress: show the template's output.
     """
     before = os.umask(0o022)
     try:
@@ -78,10 +82,22 @@ def create(
             this.template = template or ""
             this.words = template_args
             this.quiet = not progress
-            _create(this, config_file, "dir" if backend in ("", "none", "best") else backend, backend_opts or {})
+            _create(this, config_file, _backend(backend, lxcpath), backend_opts or {})
             undo.commit()
     finally:
         os.umask(before)
+
+
+def _backend(wanted: str, lxcpath: str) -> str:
+    """The type to make. Raises LxcError for one that the caller may not make."""
+    wanted = wanted or "dir"
+    if wanted == "best":
+        place = lxcpath
+        while not os.path.isdir(place) and place != "/":
+            place = os.path.dirname(place)
+        return resolve_best(place)
+    refuse_unprivileged(storage.plain(wanted))
+    return storage.plain(wanted)
 
 
 def _create(this: _Creation, config_file: str | None, backend: str, options: dict[str, str]) -> None:
@@ -93,7 +109,7 @@ def _create(this: _Creation, config_file: str | None, backend: str, options: dic
     make_parents(this.folder, this.undo)
     this.partial = reserve(this.name, this.lxcpath, this.conf["lxc.idmap"], this.undo)
     if this.template or this.conf["lxc.rootfs.path"]:
-        _make_rootfs(this, module.create, module.destroy, options)
+        _make_rootfs(this, module, options)
     this.undo(files.unlink_quietly, f"{this.folder}/{CONFIG}")
     _write_first(this)
     if this.template:
@@ -140,35 +156,48 @@ def _without_hooks(this: _Creation, line: str) -> str:
 
 def _make_rootfs(
     this: _Creation,
-    make: Callable[[storage.Spec], tuple[str, bool]],
-    destroy: Callable[[str], None],
+    module: ModuleType,
     options: dict[str, str],
 ) -> None:
     conf = this.conf
     path = conf["lxc.rootfs.path"]
     made = False
     if path:
-        if not os.path.exists(path):
+        if conf.rootfs_type:
+            module = storage.for_config(conf)
+        if not (module.exists(path) if conf.rootfs_type else os.path.exists(path)):
             raise LxcError(
                 f'The rootfs "{path}" of the configuration does not exist', remedy="make it, or correct lxc.rootfs.path"
             )
     else:
         if options.get("dir"):
             make_parents(options["dir"], this.undo)
-        spec, made = make(storage.Spec(this.folder, this.name, options))
-        path = spec.partition(":")[2]
+        wanted = storage.Spec(this.folder, this.name, options)
+        usual_was_there = os.path.lexists(wanted.rootfs)
+        value, made = module.create(wanted)
+        path = value.partition(":")[2]
+        if not usual_was_there and not module.INFO.is_folder:
+            this.undo(files.remove_tree, wanted.rootfs)
         if made:
-            this.undo(destroy, path)
-            assert this.partial is not None
-            this.partial.note(path)
-        conf.set("lxc.rootfs.path", spec)
-    if not made and not files.is_below(path, this.folder):
+            this.undo(module.destroy, path)
+            _note(this, [path] if module.INFO.is_folder else [wanted.rootfs, *module.belongings(path)])
+        conf.set("lxc.rootfs.path", value)
+    if not made and module.INFO.is_folder and not files.is_below(path, this.folder):
         this.undo(files.unlink_quietly, keep_rootfs(this.folder, path))
-    try:
-        give(path, *container_root(conf["lxc.idmap"]), this.undo)
-    except OSError as error:
-        raise LxcError(f'Error chowning "{path}" to container root: {describe(error)}') from error
+    this.module = module
+    for place in [path] if module.INFO.is_folder else module.folders(path):
+        try:
+            give(place, *container_root(conf["lxc.idmap"]), this.undo)
+        except OSError as error:
+            raise LxcError(f'Error chowning "{place}" to container root: {describe(error)}') from error
     this.rootfs = path
+
+
+def _note(this: _Creation, places: Sequence[str]) -> None:
+    assert this.partial is not None
+    for place in places:
+        if os.path.isdir(place):
+            this.partial.note(place)
 
 
 def _write_first(this: _Creation) -> None:
@@ -186,9 +215,18 @@ def _write_first(this: _Creation) -> None:
 
 def _run_template(this: _Creation) -> None:
     path = f"{this.folder}/{CONFIG}"
-    run_template(
-        this.template, this.name, this.folder, this.rootfs, this.words, this.conf["lxc.idmap"], quiet=this.quiet
-    )
+    assert this.module is not None
+    with opened_to_fill(this.module, this.rootfs) as place:
+        run_template(
+            this.template,
+            this.name,
+            this.folder,
+            this.rootfs if place.fd < 0 else this.conf["lxc.rootfs.mount"],
+            this.words,
+            this.conf["lxc.idmap"],
+            quiet=this.quiet,
+            tree=place.fd,
+        )
     conf = Config.read(path)  # a template that wrote something unreadable has failed
     if not conf["lxc.rootfs.path"]:
         raise LxcError(f"the template {this.template} has removed lxc.rootfs.path from {path}")
@@ -212,7 +250,7 @@ def _run_hooks(this: _Creation) -> None:
     conf = Config.read(f"{this.folder}/{CONFIG}")
     context = HookContext(this.name, this.lxcpath, conf, process.callers_environment())
     environment = context.outside()
-    if this.rootfs:
-        environment["LXC_ROOTFS_MOUNT"] = this.rootfs
+    if this.rootfs and this.module is not None:
+        environment["LXC_ROOTFS_MOUNT"] = this.rootfs if this.module.INFO.is_folder else f"{this.folder}/rootfs"
     for line in this.hooks:
         run_line(line, this.name, context.version, "lxc", "create", [], environment, HOOK)

@@ -124,7 +124,8 @@ def _removable_rootfs(conf: Config, folder: str) -> str:
     if keeps_rootfs(folder, path):
         log.tell(f"kept {path}: it was there before the container")
         return ""
-    _refuse_shared(path, folder)
+    for place in module.belongings(path):
+        _refuse_shared(place, folder)
     return path
 
 

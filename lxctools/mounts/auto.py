@@ -17,9 +17,8 @@ import os
 
 from .. import log
 from ..errors import LxcError, describe
-from ..linux import mount
-from . import detached
-from .detached import USUAL
+from ..linux import detached, mount
+from ..linux.detached import USUAL
 from .resolve import Root
 
 TYPE_CHECKING = False

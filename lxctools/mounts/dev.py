@@ -13,8 +13,7 @@ import stat
 
 from .. import log
 from ..errors import LxcError, describe
-from ..linux import mount, tty
-from . import detached
+from ..linux import detached, mount, tty
 from .resolve import Root, same_object, touch_at
 
 TYPE_CHECKING = False

@@ -10,8 +10,7 @@ import os
 
 from .. import log
 from ..errors import LxcError, describe
-from ..linux import mount
-from . import detached
+from ..linux import detached, mount
 
 CONTAINER = "container"
 

@@ -7,9 +7,9 @@ import os
 
 from .. import log
 from ..errors import LxcError, describe
-from ..linux import mount
-from . import detached
-from .plan import MountEntry, Options
+from ..linux import detached, mount
+from ..linux.mountopts import Options
+from .plan import MountEntry
 from .resolve import Root
 
 TYPE_CHECKING = False

@@ -9,10 +9,9 @@ import stat
 
 from .. import log
 from ..errors import LxcError, describe
-from ..linux import mount, proc, propagation, sched
-from . import detached
+from ..linux import detached, mount, proc, propagation, sched
+from ..linux.mountopts import parse_options
 from .ops import bind_flags
-from .plan import parse_options
 from .resolve import Root, mount_id, same_object
 
 TYPE_CHECKING = False
@@ -59,11 +58,8 @@ def mount_rootfs(conf: Config, backend: ModuleType | None = None, ask: Ask | Non
     try:
         if backend is None or backend.INFO.is_folder:
             return Root(_mount_folder(conf, path, place, ask), target)
-        backend.mount(path, target)
-        fd = os.open(target, _FOLDER)
-        on, off = bind_flags(parse_options(conf["lxc.rootfs.options"]))
-        if on or off:
-            detached.set_flags(fd, on, clear=off)
+        fd = backend.open_mount(str.__str__(path), conf["lxc.rootfs.options"])
+        detached.attach(fd, place)
         return Root(fd, target)
     except OSError as error:
         raise LxcError(f"cannot mount the root file system {path} on {target}: {describe(error)}", remedy=_remedy(error)) from error

@@ -11,8 +11,17 @@ what, on what and why.
                                      now and then. maps: remove it as that container's root (a caller other than root)
     mount(path, target)              mount it on a folder, with what is mounted in it
     exists(path)                     whether it is there
+    belongings(path)                 what destroy() removes: folders, files, devices; a dataset by its name
 
-What only some can do (snapshot, copy, resize) is a function that the others do not have, and a fact in INFO.
+Where the root file system is no folder (INFO.is_folder), these too:
+
+    open_mount(path, options, *, read_only)    mount it detached; the descriptor is the caller's, the last one unmounts it.
+                                     options: the value of lxc.rootfs.options
+    open_to_fill(path)               the same of what a template or a copy fills
+
+Where INFO.can_snapshot: snapshot(source_value, spec), which makes a clone in constant time and returns its lxc.rootfs.path, and
+depends(source_value): whether the source must stay as long as that clone. Where INFO.is_block: size_and_type(path), bytes and
+file system.
 """
 
 from __future__ import annotations
@@ -21,38 +30,60 @@ import os
 import stat
 
 from ..errors import LxcError, Unsupported, describe
+from ..idmap.ranges import to_host
+from ..idmap.userns import run_in_userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import ModuleType
 
     from ..config.conf import Config
+    from ..idmap.ranges import IdMap
 
 # Type of lxc.rootfs.path -> module of this package; "" is recognised and not there yet.
 _MODULES = {
     "dir": "dir",
-    "overlay": "",
-    "overlayfs": "",
-    "btrfs": "",
+    "overlay": "overlay",
+    "overlayfs": "overlay",
+    "btrfs": "btrfs",
     "zfs": "",
     "lvm": "",
     "loop": "",
     "nbd": "",
     "rbd": "",
 }
+DEFAULT_SIZE = 1 << 30  # bytes, of a new block device
+DEFAULT_FSTYPE = "ext4"
+BEST = ("btrfs", "zfs", "lvm", "dir", "rbd")  # the order in which `best` tries
 
 
 class Info:
     """What a backend is like.
 
     is_folder: its path is a folder that a template can fill and a container can be bound to without mounting anything first.
+    is_block: it is a file system on a device. host_only: only the host's root can mount it, not that of a container with id
+    maps. can_snapshot: it can make a clone in constant time. can_backup: lxc-snapshot may be used.
     """
 
-    __slots__ = ("is_folder", "name")
+    __slots__ = ("can_backup", "can_snapshot", "host_only", "is_block", "is_folder", "name")
 
-    def __init__(self, name: str, *, is_folder: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        is_folder: bool = False,
+        is_block: bool = False,
+        host_only: bool = False,
+        can_snapshot: bool = False,
+        can_backup: bool = True,
+    ) -> None:
         self.name = name
         self.is_folder = is_folder
+        self.is_block = is_block
+        self.host_only = host_only or is_block
+        self.can_snapshot = can_snapshot
+        self.can_backup = can_backup
 
 
 class Spec:
@@ -65,18 +96,35 @@ class Spec:
         self.name = name
         self.options = options
 
+    @property
+    def rootfs(self) -> str:
+        """The usual folder of the root file system, or where it is mounted."""
+        return f"{self.folder}/rootfs"
+
 
 def names() -> tuple[str, ...]:
     """Every type that lxc.rootfs.path may name."""
     return tuple(_MODULES)
 
 
+def is_there(name: str) -> bool:
+    """Whether the backend of a known type is there."""
+    return bool(_MODULES.get(name))
+
+
+def plain(name: str) -> str:
+    """The one name of a type that has two; "" and "none" stay "" and "dir"."""
+    return {"overlayfs": "overlay", "none": "dir"}.get(name, name)
+
+
 def load(name: str) -> ModuleType:
     """The module of a type. Raises Unsupported for one that is not there yet, LxcError for an unknown one."""
     if name not in _MODULES:
+        if name == "aufs":
+            raise LxcError("aufs is not in any kernel of today", remedy="an overlay does the same: lxc.rootfs.path = overlay:...")
         raise LxcError(f'there is no storage backend "{name}"', remedy=f"one of {' '.join(_MODULES)}")
-    if not _MODULES[name]:
-        raise Unsupported(f"not supported yet: the {name} storage backend", remedy="use dir")
+    if not is_there(name):
+        raise Unsupported(f"not supported yet: the {name} storage backend", remedy="use dir, overlay or btrfs")
     from importlib import import_module
 
     return import_module("." + _MODULES[name], __package__)
@@ -123,3 +171,22 @@ def type_of(conf: Config) -> str:
 def for_config(conf: Config) -> ModuleType:
     """The backend of a container's root file system. Raises LxcError."""
     return load(type_of(conf))
+
+
+def give(path: str, maps: Sequence[IdMap]) -> None:
+    """Give a folder to the root of the container with these id maps; without maps it stays as it is. Raises LxcError.
+
+    By a caller other than root the group is kept, through which he can still enter it.
+    """
+    if not maps:
+        return
+    uid, gid = to_host(maps, "u", 0), to_host(maps, "g", 0)
+    if uid is None or gid is None:
+        raise LxcError("lxc.idmap maps no id 0: a container needs a root", remedy="map u 0 ... and g 0 ...")
+    try:
+        if os.geteuid() == 0:
+            os.chown(path, uid, gid)
+        elif os.stat(path).st_uid != uid:
+            run_in_userns(maps, os.chown, path, 0, -1)
+    except OSError as error:
+        raise LxcError(f'Error chowning "{path}" to container root: {describe(error)}') from error

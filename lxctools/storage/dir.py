@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import os
 
-from .. import files, log, paths
+from .. import files, log
 from ..errors import LxcError, describe
 from ..idmap.userns import run_in_userns
 from ..linux import mount as kernel
+from . import guard
 from .backend import Info, Spec
 
 TYPE_CHECKING = False
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from ..idmap.ranges import IdMap
 
 INFO = Info("dir", is_folder=True)
-# Folders of the host: one that is or holds any of them is nobody's root file system (hier(7)).
-_HOST = tuple(f"/{name}" for name in "bin boot dev etc home lib media mnt opt proc root run sbin srv sys tmp usr var".split())
-_HOST += ("/var/lib", "/var/tmp", "/var/cache", paths.GLOBAL_LXCPATH, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def create(spec: Spec) -> tuple[str, bool]:
@@ -28,19 +26,19 @@ def create(spec: Spec) -> tuple[str, bool]:
 
     A folder that is there already is used as it is. Raises LxcError, also for one that holds the container or the host.
     """
-    path = os.path.abspath(spec.options.get("dir") or f"{spec.folder}/rootfs")
-    _refuse_host(path, "use", "name a folder of its own with --dir")
-    if os.path.realpath(path) == os.path.realpath(spec.folder) or files.is_below(spec.folder, path):
-        raise LxcError(
-            f"refusing to use {path} as a root file system: it holds the container's own folder {spec.folder}",
-            remedy="name a folder of its own with --dir",
-        )
+    path = os.path.abspath(spec.options.get("dir") or spec.rootfs)
+    guard.check_new(path, spec.folder)
+    return f"dir:{path}", make_folder(path)
+
+
+def make_folder(path: str) -> bool:
+    """Make a folder with its parents; False when it is there already. Raises LxcError."""
     made = not os.path.isdir(path)
     try:
         os.makedirs(path, 0o755, exist_ok=True)
     except OSError as error:
         raise LxcError(f"cannot make the root file system {path}: {describe(error)}") from error
-    return f"dir:{path}", made
+    return made
 
 
 def exists(path: str) -> bool:
@@ -48,14 +46,17 @@ def exists(path: str) -> bool:
     return os.path.isdir(path)
 
 
+def belongings(path: str) -> list[str]:
+    """The folder."""
+    return [path]
+
+
 def destroy(path: str, beat: Callable[[], object] | None = None, maps: Sequence[IdMap] = ()) -> None:
     """Remove the folder with everything in it. Raises LxcError; refuses what holds the host, links and mount points.
 
     maps: of a container whose files belong to ids that a caller other than root reaches only as that container's root.
     """
-    if os.path.islink(path):
-        raise LxcError(f"refusing to remove {path}: it is a symbolic link", remedy="remove the link by hand")
-    _refuse_host(path, "remove", "set lxc.rootfs.managed = 0")
+    guard.check_removable(path)
     if maps and os.geteuid() != 0:
         try:
             run_in_userns(maps, files.remove_tree, path)
@@ -63,14 +64,6 @@ def destroy(path: str, beat: Callable[[], object] | None = None, maps: Sequence[
             # Its root may empty it, but perhaps not remove it from a folder that is the caller's; what is left decides.
             log.info(f"removing {path} as the container's root: {describe(error)}")
     files.remove_tree(path, beat)
-
-
-def _refuse_host(path: str, verb: str, remedy: str) -> None:
-    real = os.path.realpath(path)
-    for folder in _HOST:
-        host = os.path.realpath(folder)
-        if host == real or host.startswith(real.rstrip("/") + "/"):
-            raise LxcError(f"refusing to {verb} {path} as a root file system: it is or holds the host's {folder}", remedy=remedy)
 
 
 def mount(path: str, target: str) -> None:

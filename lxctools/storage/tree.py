@@ -55,7 +55,7 @@ def copy_tree(
     in the target already (lost+found), other entries of the same name may not. Raises LxcError; then target holds a part,
     which the caller removes.
     """
-    if os.path.realpath(target).startswith(f"{os.path.realpath(source).rstrip('/')}/") or _same(source, target):
+    if _is_in(target, source):
         raise LxcError(f"cannot copy {source} into itself, {target}")
     before = os.umask(0)
     try:
@@ -74,11 +74,22 @@ def copy_tree(
     return CopyReport(copier.files, copier.bytes, copier.vanished)
 
 
-def _same(source: str, target: str) -> bool:
+def _is_in(path: str, folder: str) -> bool:
+    """Whether a path that may not be there yet is the folder or lies in it; folder may be a mount that has no path."""
     try:
-        return os.path.samefile(source, target)
+        wanted = os.stat(folder)
     except OSError:
-        return False
+        return False  # opening it will tell
+    place = os.path.realpath(path)
+    while True:
+        try:
+            if os.path.samestat(os.stat(place), wanted):
+                return True
+        except OSError:
+            pass
+        if place == "/":
+            return False
+        place = os.path.dirname(place)
 
 
 def _shift(maps: tuple[Sequence[IdMap], Sequence[IdMap]] | None) -> Shift | None:

@@ -19,7 +19,7 @@ from .. import paths, process
 from ..errors import LxcError, describe
 from ..idmap import apply as idmap_apply
 from ..idmap.ranges import to_ns, with_caller
-from ..linux import mount, prctl, propagation, sched
+from ..linux import detached, mount, prctl, propagation, sched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _known() -> str:
 class _Program:
     """What is run: path, argv, environment; maps of its user namespace or []; where its output goes."""
 
-    __slots__ = ("argv", "environment", "maps", "path", "quiet")
+    __slots__ = ("argv", "environment", "maps", "path", "quiet", "rootfs", "tree")
 
     def __init__(self, path: str, arguments: Sequence[str], maps: Sequence[IdMap], *, quiet: bool) -> None:
         self.path = path
@@ -67,17 +67,22 @@ class _Program:
             self.argv = [path, *arguments, "--mapped-uid", str(uid), "--mapped-gid", str(gid)]
         self.environment = process.callers_environment()
         self.quiet = quiet
+        self.tree = -1  # a mount to attach on the folder rootfs
+        self.rootfs = ""
 
 
 def run_template(
-    path: str, name: str, folder: str, rootfs: str, words: Sequence[str], maps: Sequence[IdMap], *, quiet: bool
+    path: str, name: str, folder: str, rootfs: str, words: Sequence[str], maps: Sequence[IdMap], *, quiet: bool, tree: int = -1
 ) -> None:
     """Run a template to its end; quiet: its output is not shown. Raises LxcError with how it ended and its last words.
+
+    tree: the root file system as a mount, which is attached on the folder rootfs for the template alone; -1: rootfs is it.
 
     It has our standard streams. Only a stderr that is no terminal (a log, a program that calls us) goes through our hands,
     so that the error can quote its last line. An exception here, such as that of a signal, ends everything it started.
     """
     program = _Program(path, [f"--path={folder}", f"--name={name}", f"--rootfs={rootfs}", *words], maps, quiet=quiet)
+    program.tree, program.rootfs = tree, rootfs
     keep = quiet or not os.isatty(2)
     go, start = os.pipe2(os.O_CLOEXEC)
     told, tell = os.pipe2(os.O_CLOEXEC)
@@ -180,6 +185,8 @@ def _be_init(program: _Program, go: int, tell: int, sink: int) -> NoReturn:
             os.setresuid(0, 0, 0)
             prctl.set_pdeathsig(_signal.SIGKILL)  # cleared by the change of ids
         propagation.slave_all()
+        if program.tree >= 0:
+            _attach(program.tree, program.rootfs)
         _mount_proc()
         os.umask(0o022)
         _direct_output(sink, quiet=program.quiet)
@@ -198,6 +205,12 @@ def _be_init(program: _Program, go: int, tell: int, sink: int) -> NoReturn:
         os.write(tell, b"256")
     finally:
         os._exit(0)
+
+
+def _attach(tree: int, rootfs: str) -> None:
+    target = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    detached.attach(tree, target)
+    os.close(target)
 
 
 def _mount_proc() -> None:

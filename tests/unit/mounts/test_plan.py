@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from lxctools import log
 from lxctools.errors import LxcError
 from lxctools.linux import mount
+from lxctools.linux.mountopts import parse_options
 from lxctools.mounts import plan
-from lxctools.mounts.plan import MountEntry, Targets, parse_fstab, parse_line, parse_options
+from lxctools.mounts.plan import MountEntry, Targets, parse_fstab, parse_line
 
 RO, NOSUID, NODEV, NOEXEC = (
     mount.MOUNT_ATTR_RDONLY,

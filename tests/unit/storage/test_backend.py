@@ -29,7 +29,7 @@ def test_every_type_of_lxc_is_known() -> None:
 @pytest.mark.parametrize("name", THERE)
 def test_the_contract(name: str) -> None:
     module = backend.load(name)
-    assert module.INFO.name == name and isinstance(module.INFO.is_folder, bool)
+    assert module.INFO.name == backend.plain(name) and isinstance(module.INFO.is_folder, bool)
     wanted = {"create": ["spec"], "destroy": ["path", "beat", "maps"], "mount": ["path", "target"], "exists": ["path"]}
     assert {function: list(inspect.signature(getattr(module, function)).parameters) for function in wanted} == wanted
 
@@ -65,6 +65,7 @@ def test_a_named_type_wins_over_detection(tmp_path: Path) -> None:
     assert backend.type_of(conf(str(tmp_path))) == "dir"
     assert backend.type_of(conf(f"btrfs:{tmp_path}")) == "btrfs"
     assert backend.for_config(conf(f"dir:{tmp_path}")).INFO.name == "dir"
-    with pytest.raises(Unsupported, match="overlay"):
-        backend.for_config(conf("overlay:/a:/b"))
+    with pytest.raises(Unsupported, match="nbd"):
+        backend.for_config(conf("nbd:/a"))
+    assert backend.for_config(conf("overlayfs:/a:/b")).INFO.name == "overlay"
     assert os.path.isdir(tmp_path)

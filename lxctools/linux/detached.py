@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 
-from ..linux import mount
+from . import mount
 
 _TO_FD = mount.MOVE_MOUNT_F_EMPTY_PATH | mount.MOVE_MOUNT_T_EMPTY_PATH
 _LONGEST_COMPLAINT = 1024
