@@ -657,6 +657,19 @@ def preload_for_nesting() -> int:
     return os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
+def preload_for_starting() -> None:
+    """Import what starts containers, for many forks that each start one."""
+    from .cgroup.settle import Settling
+
+    settling = Settling()
+    settling.begin()
+    from .config import conf
+    from .runtime import start
+
+    assert conf and start
+    settling.wait()
+
+
 def look_inside(container: Container, function: Callable[[], object], timeout: float) -> object:
     """The plain data that function() returns in the container's user, network and mount namespaces; None on failure."""
     from .linux import sched

@@ -18,15 +18,18 @@ class Settling:
     """begin() at once, wait() before the process forks: it has one thread again then."""
 
     __slots__ = ("_done",)
+    # Once for a process and the forks of it that start a container each.
+    begun = False
 
     def __init__(self) -> None:
         self._done = _thread.allocate_lock()
 
     def begin(self) -> None:
         """Start the thread; nothing happens where no cgroup that this process is in may be written."""
-        path = _own_group()
+        path = "" if Settling.begun else _own_group()
         if not path:
             return
+        Settling.begun = True
         self._done.acquire()
         _thread.start_new_thread(self._move, (path,))
 

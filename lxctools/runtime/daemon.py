@@ -155,15 +155,19 @@ def _cancel(number: int, _frame: object) -> None:
 
 
 def _wait(sock: _socket.socket) -> None:
-    """The command's side: first the monitor's pid, then its word. A signal to the command cancels the start."""
+    """The command's side: the monitor's pid and its word. A signal to the command cancels the start."""
     for number in _CANCELLING:
         if _signal.getsignal(number) != _signal.SIG_IGN:
             _signal.signal(number, _cancel)
+    monitor, word = 0, b""
     try:
-        first = sock.recv(64)
-        monitor = marshal.loads(first) if first else 0
         try:
-            word = sock.recv(65536)
+            # The monitor may be quicker with its word than the middle process with the monitor's pid.
+            while word := sock.recv(65536):
+                payload = marshal.loads(word)
+                if not isinstance(payload, int):
+                    break
+                monitor = payload
         except BaseException:
             # Interrupted: what is half started must not stay. The monitor passes this SIGTERM on to a running init
             # only when it did not come from us, so a start that has just succeeded is stopped by nobody by chance.
@@ -181,7 +185,6 @@ def _wait(sock: _socket.socket) -> None:
             "the monitor died before the container was running",
             remedy="start again with -l DEBUG -o FILE and look for the last line of the monitor",
         )
-    payload = marshal.loads(word)
     if payload is not None:
         text, remedy, code = payload
         raise LxcError(text, remedy=remedy, exit_code=code)

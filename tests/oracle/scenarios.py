@@ -45,8 +45,27 @@ class Scenario:
 
 
 S = Scenario
+AUTO = "lxc.start.auto = 1\nlxc.start.delay = 1\n"
 
 SCENARIOS = [
+    # lxc-autostart
+    S("autostart-list", STOPPED, "lxc-autostart -P {P} -L", config=AUTO),
+    S("autostart-list-not-auto", STOPPED, "lxc-autostart -P {P} -L"),
+    S("autostart-list-ignore-auto", STOPPED, "lxc-autostart -P {P} -LA"),
+    S("autostart-list-kill", RUNNING, "lxc-autostart -P {P} -Lk", config=AUTO),
+    S("autostart-list-reboot", RUNNING, "lxc-autostart -P {P} -Lr", config=AUTO),
+    S("autostart-list-running", RUNNING, "lxc-autostart -P {P} -L", config=AUTO),
+    S("autostart-list-shutdown-stopped", STOPPED, "lxc-autostart -P {P} -Ls", config=AUTO),
+    S("autostart-list-group", STOPPED, "lxc-autostart -P {P} -L -g web", config=AUTO + "lxc.group = web db\n"),
+    S("autostart-list-other-group", STOPPED, "lxc-autostart -P {P} -L -g nosuch,", config=AUTO + "lxc.group = web\n"),
+    S("autostart-list-all", STOPPED, "lxc-autostart -P {P} -La", config=AUTO + "lxc.group = web\n"),
+    S("autostart-start", STOPPED, "lxc-autostart -P {P}", "lxc-info -P {P} -n {N} -sH", config=AUTO),
+    S("autostart-kill", RUNNING, "lxc-autostart -P {P} -k", "lxc-info -P {P} -n {N} -sH", config=AUTO),
+    S("autostart-shutdown", RUNNING, "lxc-autostart -P {P} -s", "lxc-info -P {P} -n {N} -sH", config=AUTO),
+    S("autostart-bad-timeout", STOPPED, "lxc-autostart -P {P} -s -t soon"),
+    S("autostart-no-argument", STOPPED, "lxc-autostart -P {P} -g"),
+    S("autostart-empty", ABSENT, "lxc-autostart -P {P}", ours=(0, ""), differs="exit 1 for a folder without containers"),
+    S("autostart-no-folder", ABSENT, "lxc-autostart -P {P}/nosuch", stderr=False),
     # lxc-info
     S("info-stopped", STOPPED, "lxc-info -P {P} -n {N}"),
     S("info-state-stopped", STOPPED, "lxc-info -P {P} -n {N} -s"),

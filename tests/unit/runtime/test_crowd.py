@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Jobs in forks: what comes back, how many at once, and what a signal leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from lxctools.errors import LxcError
+from lxctools.runtime import crowd
+
+
+def fail() -> None:
+    raise LxcError("no luck", remedy="try again")
+
+
+def test_every_job_is_reported_with_its_reason() -> None:
+    outcomes = dict(crowd.run([int, fail, lambda: os._exit(3), lambda: os.kill(os.getpid(), 9)], 2))
+    assert outcomes == {0: None, 1: "no luck (try again)", 2: "it ended with status 3", 3: "it was killed by signal 9"}
+
+
+def test_jobs_run_at_the_same_time_but_not_too_many(tmp_path: Path) -> None:
+    def job() -> None:
+        mark = tmp_path / str(os.getpid())
+        mark.touch()
+        time.sleep(0.1)
+        (tmp_path / f"seen-{os.getpid()}").write_text(str(sum(name.name.isdigit() for name in tmp_path.iterdir())))
+        mark.unlink()
+
+    assert all(reason is None for _number, reason in crowd.run([job] * 7, 3))
+    most = max(int(path.read_text()) for path in tmp_path.glob("seen-*"))
+    assert 2 <= most <= 3
+
+
+def test_a_signal_ends_the_jobs(tmp_path: Path) -> None:
+    def job() -> None:
+        (tmp_path / str(os.getpid())).touch()
+        time.sleep(60)
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(crowd.run([job] * 2, 5))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    started = [int(path.name) for path in tmp_path.iterdir()]
+    assert len(started) == 2
+    for pid in started:
+        assert not Path(f"/proc/{pid}").exists()
