@@ -384,12 +384,14 @@ def help_text(command: Command) -> str:
 
 
 def _help_line(row: Option) -> str:
+    if not row.long and row.arg == REQUIRED:
+        return f"  -{row.short} {row.metavar:<26} {row.help}\n"
     long = f"--{row.long}" if row.long else ""
     if row.arg == REQUIRED:
         long += f"={row.metavar}"
     elif row.arg == OPTIONAL:
         long += f"[={row.metavar}]"
-    left = f"  -{row.short}, {long}" if row.short else f"      {long}"
+    left = f"  -{row.short}, {long}".removesuffix(", ") if row.short else f"      {long}"
     if len(left) > 30:
         return f"{left}\n{'':32}{row.help}\n"
     return f"{left:<32}{row.help}\n"

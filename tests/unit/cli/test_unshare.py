@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Words of namespaces, maps of the caller, and what usernsexec's reader refuses."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from lxctools.cli import unshare, usernsexec
+from lxctools.cli._options import BadValue, Ended
+from lxctools.idmap.ranges import IdMap
+
+
+@pytest.mark.parametrize(
+    ("text", "flags"), [("MOUNT|PID", 0x20020000), ("uts|Net|", 0x44000000), ("CGROUP", 0x02000000), ("", 0)]
+)
+def test_names_of_namespaces(text: str, flags: int) -> None:
+    assert unshare._flags(text) == flags
+
+
+@pytest.mark.parametrize("text", ["mount", "UTS,NET", " NET", "utsname"])
+def test_wrong_names_of_namespaces(text: str) -> None:
+    with pytest.raises(BadValue):
+        unshare._flags(text)
+
+
+def test_users_must_exist() -> None:
+    assert unshare._user("root") == unshare._user("0") == 0
+    for text in ("nosuch", "4000000000", "99999999999999999999", "-1", ""):
+        with pytest.raises(BadValue):
+            unshare._user(text)
+
+
+def test_the_callers_ids_follow_the_maps() -> None:
+    maps = [IdMap("u", 0, 100000, 10), IdMap("u", 10, 5, 2), IdMap("g", 1, 100000, 10)]
+    assert usernsexec._own(maps) == [IdMap("u", 12, os.getuid(), 1), IdMap("g", 0, os.getgid(), 1)]
+
+
+@pytest.mark.parametrize(
+    ("line", "code"), [("-m x", 1), ("-m b:0:1", 1), ("-m", 1), ("-q", 1), ("-u junk", 255), ("-g -1", 255), ("-h", 0), ("--name x", 1)]
+)
+def test_usernsexec_refuses(line: str, code: int) -> None:
+    with pytest.raises(Ended) as caught:
+        usernsexec.parse(line.split(), "lxc-usernsexec")
+    assert caught.value.code == code
+    assert bool(caught.value.stdout) == (code == 0)
+
+
+def test_usernsexec_reads() -> None:
+    values = usernsexec.parse(["-s", "-m", "b:0:100000:5", "-u1", "--", "sh", "-c", "x"], "lxc-usernsexec")
+    assert (values.self, values.uid, values.gid, values.words) == (True, 1, 0, ["sh", "-c", "x"])
