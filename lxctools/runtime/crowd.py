@@ -70,6 +70,7 @@ def run(jobs: Sequence[Callable[[], object]], at_once: int) -> Iterator[tuple[in
             os.kill(job.pid, _signal.SIGTERM)
         for job in running.values():
             _end(job)
+        gc.unfreeze()
 
 
 def _begin(number: int, job: Callable[[], object]) -> _Running:
