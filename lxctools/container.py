@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 
 from . import states
-from .errors import ConfigError, Denied, LxcError, NotRunning
+from .errors import ConfigError, Denied, LxcError, NotRunning, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -475,20 +475,69 @@ class Container:
             return file.read().decode("ascii", "replace")
 
     def set_cgroup_item(self, item: str, value: str) -> None:
-        """Write a cgroup file such as memory.max in its limit cgroup. Raises NotRunning, OSError."""
+        """Write a cgroup file such as memory.max in its limit cgroup; version 2 has devices.allow and devices.deny, too.
+
+        Raises NotRunning, OSError, and ValueError or LxcError for a device rule that cannot be set.
+        """
         from .protocol import client
 
         found = client.cgroup_fd(self.name, self.lxcpath, item.partition(".")[0], limit=True, timeout=self.timeout)
-        if found is None:
-            raise NotRunning(f"{self.name} has no cgroup with {item}")
         try:
+            if found is None:
+                raise FileNotFoundError(f"{self.name} has no cgroup with {item}")
             fd = os.open(item, os.O_WRONLY | os.O_CLOEXEC, dir_fd=found)
+        except FileNotFoundError:
+            if item not in ("devices.allow", "devices.deny"):
+                raise
+            self._set_device_rule(value, allow=item == "devices.allow")
+            return
         finally:
-            os.close(found)
+            if found is not None:
+                os.close(found)
         try:
             os.write(fd, os.fsencode(value))
         finally:
             os.close(fd)
+
+    def _set_device_rule(self, text: str, *, allow: bool) -> None:
+        """On a pure unified hierarchy the monitor keeps the rules."""
+        from .cgroup.devices import parse
+        from .protocol import client
+
+        rule = parse(text, allow)
+        access = "".join(letter for letter, bit in (("r", 2), ("w", 4), ("m", 1)) if rule.access & bit)
+        where = (self.name, self.lxcpath, rule.kind, rule.major, rule.minor, access)
+        if not client.add_device_rule(*where, allow=allow, timeout=self.timeout):
+            raise LxcError(f"the monitor of {self.name} did not take the device rule {text}")
+
+    def add_device(self, device: str, name: str = "") -> None:
+        """Give it a network interface of ours, or a node like that of the host and leave to use it. Raises LxcError."""
+        from .runtime import device as devices
+
+        name = name or device
+        if "/" not in device and devices.is_interface(device):
+            devices.move_in(self.name, self.lxcpath, device, name)
+            return
+        mode, number = devices.node_numbers(device)
+        devices.make_node(self.name, self.lxcpath, name, mode, number)
+        self._permit(devices.rule_of(mode, number), "devices.allow")
+
+    def remove_device(self, device: str, name: str = "") -> None:
+        """Take back an interface, or remove a node and the leave to use it. Raises LxcError."""
+        from .runtime import device as devices
+
+        name = name or device
+        if "/" not in device and devices.move_out(self.name, self.lxcpath, device, name):
+            return
+        mode, number = devices.node_numbers(device)
+        devices.remove_node(self.name, self.lxcpath, name)
+        self._permit(devices.rule_of(mode, number), "devices.deny")
+
+    def _permit(self, rule: str, item: str) -> None:
+        try:
+            self.set_cgroup_item(item, rule)
+        except OSError as error:
+            raise LxcError(f"cannot write {rule} to {item}: {describe(error)}") from error
 
     def get_interfaces(self) -> tuple[str, ...]:
         """The names of the interfaces in its network namespace, sorted; () when stopped."""

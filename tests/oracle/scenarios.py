@@ -86,6 +86,27 @@ SCENARIOS = [
     S("usernsexec-code", ABSENT, "lxc-usernsexec -s -m b:0:100000:10 -- sh -c 'id -u; exit 7'"),
     S("usernsexec-bad-map", ABSENT, "lxc-usernsexec -m x:0 -- true", stderr=False),
     S("usernsexec-bad-option", ABSENT, "lxc-usernsexec -x"),
+    # lxc-cgroup
+    S("cgroup-read", RUNNING, "lxc-cgroup -P {P} -n {N} memory.swappiness"),
+    S("cgroup-read-word", RUNNING, "lxc-cgroup -P {P} {N} pids.max"),
+    S("cgroup-write", RUNNING, "lxc-cgroup -P {P} {N} pids.max 50", "lxc-cgroup -P {P} {N} pids.max"),
+    S("cgroup-write-bad", RUNNING, "lxc-cgroup -P {P} {N} pids.max abc", words=("Failed to assign 'abc' value to 'pids.max' for 'c1'",)),
+    S("cgroup-unknown", RUNNING, "lxc-cgroup -P {P} {N} memory.nosuch", words=("Failed to retrieve value of 'memory.nosuch' for",)),
+    S("cgroup-path", RUNNING, "lxc-cgroup -P {P} {N} ../pids.max", words=("Failed to retrieve value of",)),
+    S("cgroup-empty", RUNNING, "lxc-cgroup -P {P} {N} pids.max ''", words=("Failed to assign",)),
+    S("cgroup-stopped", STOPPED, "lxc-cgroup -P {P} {N} pids.max", words=(":c1' is not running",)),
+    S("cgroup-nothing", RUNNING, "lxc-cgroup -P {P} {N}", words=("could not parse command line",)),
+    S("cgroup-frozen", FROZEN, "lxc-cgroup -P {P} {N} freezer.state"),
+    # lxc-device
+    S("device-add", RUNNING, "lxc-device -P {P} {N} add /dev/full", "lxc-attach -P {P} {N} -- ls -l /dev/full", numbers=True),
+    S("device-add-del", RUNNING, "lxc-device -P {P} {N} add /dev/full", "lxc-device -P {P} {N} del /dev/full"),
+    S("device-bad-verb", RUNNING, "lxc-device -P {P} {N} foo /dev/full", words=("Please use add or del",)),
+    S("device-no-command", RUNNING, "lxc-device -P {P} {N}", words=("no command given",)),
+    S("device-absent", RUNNING, "lxc-device -P {P} {N} add /dev/nosuch", words=("Failed to add /dev/nosuch to c1",)),
+    S("device-no-node", RUNNING, "lxc-device -P {P} {N} add /etc/passwd", words=("Failed to add /etc/passwd to c1",)),
+    S("device-stopped", STOPPED, "lxc-device -P {P} {N} add /dev/full", words=("Container c1 is not running",)),
+    # lxc-checkconfig
+    S("checkconfig", ABSENT, "lxc-checkconfig", stderr=False),
     # lxc-info
     S("info-stopped", STOPPED, "lxc-info -P {P} -n {N}"),
     S("info-state-stopped", STOPPED, "lxc-info -P {P} -n {N} -s"),
