@@ -15,7 +15,7 @@ RANKS = (
     | dict.fromkeys(("states", "namespaces", "locks", "idmap.ranges"), 2)
     | dict.fromkeys(("config", "protocol", "hooks", "idmap"), 3)
     | dict.fromkeys(("storage", "network", "mounts", "cgroup", "confine", "terminal", "template"), 4)
-    | dict.fromkeys(("runtime", "lifecycle"), 5)
+    | dict.fromkeys(("runtime", "lifecycle", "shipped"), 5)
     | {"container": 6, "cli": 7}
 )
 LATE_IMPORTS_IN = {"container", "storage.backend", "network.iface", "cli._options", "cli._main", "cli.config"}
