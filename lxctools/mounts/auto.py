@@ -7,8 +7,9 @@
     sys:ro       sysfs                      ro, the file system itself too
     sys:mixed    sysfs                      ro,nosuid,nodev,noexec; /sys/devices/virtual/net writable
 
-Each mount has its flags before it is attached. A step whose folder does not exist (ENOENT) is left out, as LXC does; a
-/proc or /sys that is a symbolic link fails the start.
+Each mount has its flags before it is attached; a part of /proc or /sys is copied from what is attached already, as
+open_tree(2) refuses to copy from a detached mount before Linux 6.15 (EINVAL). Nobody else is in this mount namespace yet.
+A step whose folder does not exist (ENOENT) is left out, as LXC does; a /proc or /sys that is a symbolic link fails the start.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ def _mount_proc(root: Root, mixed: bool, keep_net_admin: bool) -> None:
     try:
         tree = detached.filesystem("proc", [], USUAL, "proc")
         opened.append(tree)
+        detached.attach(tree, opened[0])
         parts: list[tuple[int, str]] = []
         if mixed:
             # In the order of attaching: /proc/sys/net lies inside /proc/sys.
@@ -83,7 +85,6 @@ def _mount_proc(root: Root, mixed: bool, keep_net_admin: bool) -> None:
                 if part >= 0:
                     opened.append(part)
                     parts.append((part, name))
-        detached.attach(tree, opened[0])
         for part, name in parts:
             _attach_below(tree, name, part)
     finally:
@@ -92,7 +93,7 @@ def _mount_proc(root: Root, mixed: bool, keep_net_admin: bool) -> None:
 
 
 def _part(tree: int, name: str, flags: int, clear: int = 0) -> int:
-    """A detached copy of a part of a mount, with its flags; -1 when the kernel has no such file."""
+    """A detached copy of a part of an attached mount, with its flags; -1 when the kernel has no such file."""
     try:
         part = detached.bind(tree, name, follow=False)
     except FileNotFoundError:
@@ -119,18 +120,15 @@ def _mount_sys(root: Root, mode: str) -> None:
     opened = [_folder(root, "sys")]
     try:
         options: list[tuple[str, str | None]] = [("ro", None)] if mode == "ro" else []
-        first = {"rw": 0, "ro": _READ_ONLY, "mixed": USUAL}[mode]
-        tree = detached.filesystem("sysfs", options, first, "sysfs")
+        flags = {"rw": 0, "ro": _READ_ONLY, "mixed": USUAL | _READ_ONLY}[mode]
+        tree = detached.filesystem("sysfs", options, flags, "sysfs")
         opened.append(tree)
-        net = -1
+        detached.attach(tree, opened[0])
         if mode == "mixed":
-            net = _part(tree, "devices/virtual/net", 0)
+            net = _part(tree, "devices/virtual/net", 0, _READ_ONLY)
             if net >= 0:
                 opened.append(net)
-            detached.set_flags(tree, _READ_ONLY)
-        detached.attach(tree, opened[0])
-        if net >= 0:
-            _attach_below(tree, "devices/virtual/net", net)
+                _attach_below(tree, "devices/virtual/net", net)
     finally:
         for fd in opened:
             os.close(fd)
