@@ -261,6 +261,7 @@ def _boot(run: Instance) -> None:
     policy = seccomp.compile_for(conf)  # a bad policy fails here, before anything exists
     host = hierarchy.detect(relative=bool(conf["lxc.cgroup.relative"]))
     run.cgroups = ContainerCgroups(conf, run.name, host)
+    run.cgroups.command_pid = run.request.command_pid
     run.cgroups.cleanup_stale()
     run.cgroups.create_monitor()
     shared = spaces.open_shared(conf, run.lxcpath)
