@@ -78,8 +78,13 @@ def _enter(channel: Channel) -> None:
         os.chdir(plan["cwd"])
     except OSError:
         os.chdir("/")  # the caller's folder does not exist inside
+    told, tell = os.pipe2(os.O_CLOEXEC)
     pid, _pidfd = sched.clone3(sched.CLONE_PARENT, exit_signal=0)
     if pid == 0:
+        # What it says must come after its pid, though it may be the first to run: the end of file tells.
+        os.close(tell)
+        os.read(told, 1)
+        os.close(told)
         _become(channel, plan, fds[1:])
     channel.send(PID, pid)
 
