@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from . import host
+from . import host, volumes
 
-_REAL = ("containers", "oracle", "faults")
+_REAL = ("containers", "oracle", "faults", "vm/guest")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,12 +27,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "tests/oracle/" in str(item.path):
                 item.add_marker(pytest.mark.skip(reason="needs Debian's lxc as the oracle"))
+    mapped = [item for item in items if item.get_closest_marker("needs_dm")]
+    reason = volumes.why_no_device_mapper() if mapped else ""
+    for item in mapped if reason else ():
+        item.add_marker(pytest.mark.skip(reason=reason))
 
 
 _LONGEST_TEST = 240
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(hookwrapper=True)  # the old style: Debian 12 has pytest 7.2
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """A test that waits for ever fails, and the others run."""
 
@@ -42,7 +46,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, over)
     signal.alarm(_LONGEST_TEST)
     try:
-        return (yield)
+        yield
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
@@ -76,3 +80,10 @@ def unchanged_host() -> Iterator[None]:
     yield
     left = host.leftovers(before)
     assert not left, f"left on the host: {left}"
+
+
+@pytest.fixture
+def vg() -> Iterator[str]:
+    """The name of a volume group with a thin pool `lxc`; for tests that are marked needs_dm."""
+    with volumes.volume_group() as name:
+        yield name
