@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # make demo, make test: everything on a fresh Debian or Ubuntu machine as root. make check: the fast tier.
+# make test-vm: real kernels under qemu, no KVM needed; its image is kept in LXCTOOLS_VM_CACHE.
 PREFIX ?= /usr
 DESTDIR ?=
 PYTHON ?= /usr/bin/python3
 LIBDIR = $(PREFIX)/lib/lxctools
 VENV = .venv/bin
 
-.PHONY: all demo test check fuzz man bench install uninstall clean setup-run setup-test
+.PHONY: all demo test test-vm check fuzz man bench install uninstall clean setup-run setup-test setup-vm
 
 all: man
 
@@ -15,6 +16,9 @@ setup-run:
 
 setup-test:
 	@tools/setup test
+
+setup-vm:
+	@tools/setup vm
 
 demo: setup-run
 	@tools/demo
@@ -29,6 +33,9 @@ test: check
 
 fuzz: setup-test
 	PYTHONPATH=. nice $(VENV)/python -m tests.fuzz.config 600
+
+test-vm: setup-vm
+	$(VENV)/pytest -q tests/vm
 
 bench: setup-test
 	@$(PYTHON) bench/run.py

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One test here for each test file that runs in the guest; all that are selected run in one machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from .harness import CHECKOUT, Report, run_pytest
+
+# Wall time of a machine; a whole run takes a third of it on two free cores.
+TIMEOUT = 1500.0
+# Test files of the other tiers that show something new there: with a device mapper, or under version 2 alone.
+OTHERS = [name for name in ("tests/containers/test_storage_contract.py",) if (CHECKOUT / name).exists()]
+FILES = [*sorted(str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "tests/vm/guest").glob("test_*.py")), *OTHERS]
+
+
+@pytest.fixture(scope="session")
+def report(request: pytest.FixtureRequest) -> Report:
+    """What became of every file that this session wants."""
+    wanted = [item.callspec.params["file"] for item in request.session.items if "file" in getattr(getattr(item, "callspec", None), "params", {})]
+    return run_pytest(wanted, timeout=TIMEOUT)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_in_the_guest(report: Report, file: str) -> None:
+    cases = report.of(file)
+    assert cases, f"nothing of {file} ran:\n{report.ended.output[-3000:]}"
+    failed = [case for case in cases if case.outcome == "failed"]
+    done = sum(case.outcome == "passed" for case in cases)
+    shown = "\n".join(f"--- {case.name}\n{case.text}" for case in failed)
+    assert not failed, f"{len(failed)} of {len(cases)} tests failed in the guest:\n{shown}"
+    assert done, f"all of {file} was skipped: {sorted({case.text for case in cases})}"
+
+
+def test_nothing_was_left_in_the_guest(report: Report) -> None:
+    """The check at the end of the guest's session, which belongs to no file."""
+    assert report.ended.status == 0, report.ended.output[-3000:]
