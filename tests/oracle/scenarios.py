@@ -107,6 +107,9 @@ SCENARIOS = [
     S("device-stopped", STOPPED, "lxc-device -P {P} {N} add /dev/full", words=("Container c1 is not running",)),
     # lxc-checkconfig
     S("checkconfig", ABSENT, "lxc-checkconfig", stderr=False),
+    # lxc-top
+    S("top-bad-delay", ABSENT, "lxc-top -b -d 1.5", words=("could not parse command line",)),
+    S("top-no-terminal", ABSENT, "lxc-top", words=("stdin is not a tty",)),
     # lxc-info
     S("info-stopped", STOPPED, "lxc-info -P {P} -n {N}"),
     S("info-state-stopped", STOPPED, "lxc-info -P {P} -n {N} -s"),
