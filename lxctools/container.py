@@ -624,6 +624,13 @@ def select_ips(
     )
 
 
+def as_json(data: object) -> str:
+    """For --json: one line; letters beyond ASCII, and bytes that are no text, as escapes."""
+    import json
+
+    return json.dumps(data)
+
+
 def peek_at(keys: Iterable[str]) -> Peek:
     """A reader of these keys only, for many containers on disk."""
     from .config.peek import Peek

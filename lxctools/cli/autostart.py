@@ -14,7 +14,7 @@ from ..errors import ConfigError, Denied, LxcError, TimedOut, describe
 from ..lifecycle import autostart as plan
 from ..runtime import crowd
 from . import _out, _overrides
-from ._options import NONE, REQUIRED, Command, Option, Values
+from ._options import NONE, REQUIRED, BadValue, Command, Option, Values
 from ._values import signed
 
 TYPE_CHECKING = False
@@ -28,6 +28,12 @@ SOME_FAILED = 2
 # A start is work, and waits for the kernel now and then; an end is waiting for others.
 _STARTS_AT_ONCE = 4
 _ENDS_AT_ONCE = 250
+
+
+def _check(values: Values) -> None:
+    if values.json and not values.list:
+        raise BadValue("--json needs -L")
+
 
 COMMAND = Command(
     "autostart",
@@ -44,9 +50,11 @@ COMMAND = Command(
                metavar="GROUP,..."),
         Option("t", "timeout", REQUIRED, "timeout", f"for -s: wait that long, not {PATIENCE}; -1: for ever",
                metavar="SECONDS", default=PATIENCE, convert=signed),
+        Option("", "json", NONE, "json", "with -L: print it as JSON, in the order of the action"),
     ),
     named=False,
     undo=True,
+    check=_check,
 )  # fmt: skip
 
 
@@ -75,19 +83,28 @@ def run(values: Values) -> int:
     )
     failed = list(broken)
     tried = len(broken)
-    for wave in waves:
+    listed = []
+    for number, wave in enumerate(waves):
         ready = [one for one in wave if _is_ready(one, values, action, failed)]
         if values.list:
-            for one in ready:
+            listed += [_as_data(one, number) for one in ready]
+            for one in ready if not values.json else ():
                 _out.line(f"{one.name} {one.delay}" if action.rests else one.name)
             continue
         tried += len(ready)
         failed += _do(ready, action, values)
+    if values.json:
+        _out.line(api.as_json(listed))
     _out.flush()
     if not failed:
         return 0
     log.error(f"{len(failed)} of {tried} containers failed: {' '.join(map(_printable, failed))}")
     return 1 if len(failed) >= len(found) + len(broken) else SOME_FAILED
+
+
+def _as_data(one: Candidate, wave: int) -> dict[str, object]:
+    """See docs/json.md."""
+    return {"name": one.name, "wave": wave, "order": one.order, "delay": one.delay, "groups": list(one.groups)}
 
 
 def _printable(name: str) -> str:

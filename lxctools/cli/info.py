@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from .. import states
-from ..container import Container
+from ..container import Container, as_json
 from ..errors import LxcError, NotDefined
 from . import _figures, _out
 from ._options import NONE, REQUIRED, Command, Option, Values
@@ -20,6 +20,7 @@ COMMAND = Command(
         Option("p", "pid", NONE, "pid", "print the process id of init", "count"),
         Option("S", "stats", NONE, "stats", "print CPU, memory, block I/O and network use", "count"),
         Option("H", "no-humanize", NONE, "raw", "print bare numbers, and a single value without its label"),
+        Option("", "json", NONE, "json", "print what is asked for as a JSON object"),
     ),
 )
 # -S counts as five when it is decided whether one value was asked for: it always prints labels.
@@ -35,6 +36,9 @@ def run(values: Values) -> int:
     asked = values.state + values.pid + values.ips + _STATS_WEIGHT * values.stats
     everything = not asked and not values.keys
     state = _state(container)
+    if values.json:
+        _out.line(as_json(_as_data(container, state, values, everything)))
+        return 0
     bare = values.raw and asked == 1
 
     def show(label: str, value: object) -> None:
@@ -69,6 +73,36 @@ def _state(container: Container) -> int:
     return state
 
 
+def _as_data(container: Container, state: int, values: Values, everything: bool) -> dict[str, object]:
+    """See docs/json.md."""
+    data: dict[str, object] = {"name": container.name}
+    runs = state != states.STOPPED
+    if everything or values.state:
+        data["state"] = states.name(state)
+    if everything or values.pid:
+        pid = container.init_pid if runs else -1
+        data["pid"] = pid if pid > 0 else None
+    if everything or values.ips:
+        data["ips"] = list(container.get_ips()) if runs else []
+    if (everything or values.stats) and runs:
+        data["cpu_ns"] = _figures.cpu(container)
+        data["blkio_bytes"] = _figures.block_io(container)
+        data["memory_bytes"] = _figures.number(container, "memory.usage_in_bytes", "memory.current")
+        data["kmem_bytes"] = _figures.kernel_memory(container)
+        data["links"] = [
+            {"name": link, "tx_bytes": _figures.counter(link, "rx_bytes"), "rx_bytes": _figures.counter(link, "tx_bytes")}
+            for link in _links(container)
+        ]
+    config: dict[str, object] = {}
+    for key in values.keys:
+        try:
+            config[key] = container.get_config_item(key)
+        except LxcError as error:
+            _out.complain(f"{key} invalid: {error}\n")
+            config[key] = None
+    return data | ({"config": config} if config else {})
+
+
 def _config_item(container: Container, key: str, bare: bool) -> None:
     try:
         value = container.get_config_item(key)
@@ -93,13 +127,21 @@ def _stats(container: Container, raw: bool) -> None:
     show("BlkIO use:", _figures.block_io(container))
     show("Memory use:", _figures.number(container, "memory.usage_in_bytes", "memory.current"))
     show("KMem use:", _figures.kernel_memory(container))
+    for link in _links(container):
+        _link(link, show)
+
+
+def _links(container: Container) -> list[str]:
+    """The host's sides of its interfaces."""
+    links = []
     index = 0
     while kind := container.get_running_config_item(f"lxc.net.{index}.type"):
         subkey = "veth.pair" if kind == "veth" else "link"
         link = container.get_running_config_item(f"lxc.net.{index}.{subkey}")
         if link:
-            _link(link, show)
+            links.append(link)
         index += 1
+    return links
 
 
 def _link(link: str, show: object) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_COLUMNS = "NAME,STATE,AUTOSTART,GROUPS,IPV4,IPV6,UNPRIVILEGED"
 _DEPTH = 5
+_JSON_NAMES = {"RAM": "ram_mib", "SWAP": "swap_mib", "INTERFACE": "interfaces"}
 
 
 def _depth(text: str) -> int:
@@ -35,7 +36,7 @@ COMMAND = Command(
         Option("1", "line", NONE, "line", "one name a line, without padding"),
         Option("f", "fancy", NONE, "fancy", "a table"),
         Option("F", "fancy-format", REQUIRED, "columns", "columns of the table, in any order",
-               metavar="COLUMN,...", default=DEFAULT_COLUMNS),
+               metavar="COLUMN,..."),
         Option("", "active", NONE, "active", "those with a monitor"),
         Option("", "running", NONE, "running", "those that are not stopped"),
         Option("", "frozen", NONE, "frozen", "those that are frozen"),
@@ -46,6 +47,7 @@ COMMAND = Command(
         Option("g", "groups", REQUIRED, "groups", "those in all of these groups", metavar="GROUP,...", default=""),
         Option("", "filter", REQUIRED, "filter", "those whose name matches this extended regular expression",
                metavar="REGEX"),
+        Option("", "json", NONE, "json", "print JSON: every column, or with -F these"),
     ),
     named=False,
     rcfile=False,
@@ -54,7 +56,8 @@ COMMAND = Command(
 
 def run(values: Values) -> int:
     """0, also when nothing is found, and for a column that does not exist."""
-    columns = _columns(values.columns) if values.fancy else []
+    chosen = values.columns if values.columns is not None else ",".join(_rows.COLUMNS) if values.json else DEFAULT_COLUMNS
+    columns = _columns(chosen) if values.fancy or values.json else []
     if columns is None:
         return 0
     query = _rows.Query(values, columns, _name_filter(values))
@@ -62,7 +65,9 @@ def run(values: Values) -> int:
     rows = _rows.collect(query, _rows.Place(values.lxcpath), patience)
     if values.nesting:
         rows = _nested.insert(query, rows, values.lxcpath, values.nesting, patience)
-    if values.fancy:
+    if values.json:
+        _out.line(api.as_json([_as_data(row, columns) for row in rows]))
+    elif values.fancy:
         _print_table(rows, columns)
     elif values.line:
         for row in rows:
@@ -71,6 +76,28 @@ def run(values: Values) -> int:
         widest = max([0, *(_table.width(row.name) + row.level for row in rows)])
         _out.text(_table.in_columns([row.path for row in rows], _table.terminal_width(), widest))
     return 0
+
+
+def _as_data(row: Row, columns: list[str]) -> dict[str, object]:
+    """The columns as typed values: see docs/json.md."""
+    data: dict[str, object] = {"name": row.name}
+    if row.level:
+        data["path"] = row.path
+    for column in columns:
+        text = row.fields.get(column, _rows.NOTHING)
+        known = text not in ("", _rows.NOTHING)
+        value: object = text if known else None
+        if column in ("GROUPS", "INTERFACE", "IPV4", "IPV6"):
+            value = text.split(", ") if known else []
+        elif column == "PID" and known:
+            value = int(text)
+        elif column in ("RAM", "SWAP") and known:
+            value = float(text)
+        elif column in ("AUTOSTART", "UNPRIVILEGED"):
+            value = text in ("1", "true")
+        if column != "NAME":
+            data[_JSON_NAMES.get(column, column.lower())] = value
+    return data
 
 
 def _columns(text: str) -> list[str] | None:

@@ -15,7 +15,10 @@ COMMAND = Command(
     "monitor",
     "[-n REGEX] [-P PATH]... [-Q]",
     "Print every change of state of the containers whose whole name matches REGEX, until interrupted.",
-    (Option("Q", "quit", NONE, "quit", "tell the lxc-monitord of each -P to end, and print nothing"),),
+    (
+        Option("Q", "quit", NONE, "quit", "tell the lxc-monitord of each -P to end, and print nothing"),
+        Option("", "json", NONE, "json", "print a JSON object a line"),
+    ),
     named=False,
     rcfile=False,
     many_paths=True,
@@ -33,17 +36,29 @@ def run(values: Values) -> int:
         raise LxcError(f"Failed to compile the regex '{pattern}': {error}") from None
     for event in api.watch(values.lxcpaths):
         if matches(event.name):
-            _out.line(_line(event))
+            _out.line(api.as_json(_as_data(event)) if values.json else _line(event))
             _out.flush()
     return 1
 
 
 def _line(event: api.Event) -> str:
     if event.is_exit:
-        # LXC behaviour: an init that died of a signal, as halt and reboot look like, counts as 0.
-        code = os.WEXITSTATUS(event.value) if os.WIFEXITED(event.value) else 0
-        return f"'{event.name}' exited with status [{code}]"
+        return f"'{event.name}' exited with status [{_exit_status(event)}]"
     return f"'{event.name}' changed state to [{states.name(event.value)}]"
+
+
+def _exit_status(event: api.Event) -> int:
+    """LXC behaviour: an init that died of a signal, as halt and reboot look like, counts as 0."""
+    return os.WEXITSTATUS(event.value) if os.WIFEXITED(event.value) else 0
+
+
+def _as_data(event: api.Event) -> dict[str, object]:
+    """See docs/json.md."""
+    data: dict[str, object] = {"name": event.name, "lxcpath": event.lxcpath}
+    if event.is_exit:
+        signal = os.WTERMSIG(event.value) if os.WIFSIGNALED(event.value) else None
+        return data | {"exit_status": _exit_status(event), "signal": signal}
+    return data | {"state": states.name(event.value)}
 
 
 def _quit(lxcpaths: list[str]) -> int:
