@@ -300,6 +300,13 @@ class Container:
         copy(source, newname, where, Wishes(backend=bdevtype, **chosen))  # type: ignore[arg-type]
         return Container(newname, where)
 
+    def export(self, path: str, **wishes: bool) -> None:
+        """Write it to a file, "-" for standard output. wishes: fields of lifecycle.export.Wishes. Raises LxcError."""
+        from .lifecycle.copy import Source
+        from .lifecycle.export import Wishes, export
+
+        export(Source(self.name, self.lxcpath, self.config if self._rcfile else None), path, Wishes(**wishes))
+
     def rename(self, new_name: str) -> Container:
         """Give it another name. Raises LxcError; then it has the old one."""
         from .lifecycle.recover import settle
@@ -646,6 +653,14 @@ def name_filter(pattern: str, *, whole: bool = False) -> Callable[[str], bool]:
     from .linux.regex import Regex
 
     return Regex(f"^{pattern}$" if whole else pattern).search
+
+
+def import_container(path: str, name: str = "", config_path: str = "", *, backend: str = "dir", quiet: bool = False) -> str:
+    """Make a container of a file of Container.export(), "-" for standard input; returns its name. Raises LxcError."""
+    from .lifecycle.import_ import import_container
+
+    where = config_path or get_global_config_item("lxc.lxcpath")
+    return import_container(path, name, where, backend=backend, quiet=quiet)
 
 
 def show_template_help(template: str) -> None:

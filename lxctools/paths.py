@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The folders and files that are fixed at installation, and the per-user ones.
+"""The folders and files that are fixed at installation, and the per-user ones; what may be the name of a container's folder.
 
 A checkout (templates/ beside the package) uses its own templates, hooks and config fragments; an installation
 those below its prefix, which `make install` writes into _prefix.py.
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
+
+from .errors import LxcError
 
 _here = os.path.dirname(os.path.abspath(__file__))
 _beside = os.path.dirname(_here)
@@ -76,3 +78,43 @@ def runtime_dir() -> str:
     if is_root() or os.access("/run", os.W_OK):
         return "/run"
     return os.environ.get("XDG_RUNTIME_DIR") or home() + "/.cache/lxc/run/"
+
+
+# A cgroup of the container is called lxc.payload.NAME, and a folder name has at most 255 bytes.
+LONGEST_NAME = 255 - len("lxc.payload.")
+
+
+def check_name(name: str, *, new: bool = True, exit_code: int = 1) -> None:
+    """Refuse a name that cannot be a container's folder; new: and one that we would not give one. Raises LxcError."""
+    reason = ""
+    if not name:
+        reason = "it is empty"
+    elif "/" in name:
+        reason = "it contains a slash"
+    elif name in (".", ".."):
+        reason = "it is a relative path"
+    elif new:
+        reason = _why_not_new(name)
+    if reason:
+        raise LxcError(
+            f'invalid container name "{printable(name)}": {reason}',
+            remedy=f"letters, digits, '-', '_' and '.', at most {LONGEST_NAME} bytes",
+            exit_code=exit_code,
+        )
+
+
+def _why_not_new(name: str) -> str:
+    size = len(os.fsencode(name))
+    if size > LONGEST_NAME:
+        return f"it has {size} bytes"
+    if any("\udc80" <= letter <= "\udcff" for letter in name):
+        return "it is not valid UTF-8"
+    if any(letter < " " or letter == "\x7f" for letter in name):
+        return "it contains a control character"
+    return ""
+
+
+def printable(text: str) -> str:
+    """A name for messages: bytes that are no text, and control characters, as escapes."""
+    decoded = os.fsencode(text).decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in decoded)

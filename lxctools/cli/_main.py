@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from ._options import Command, Values
 
-# A cgroup of the container is called lxc.payload.NAME, and a folder name has at most 255 bytes.
-LONGEST_NAME = 255 - len("lxc.payload.")
-
 _EXPLAINED = ("start", "execute")  # which say all that is wrong with a configuration, as lxc-config check does
 
 
@@ -102,7 +99,7 @@ def _run(name: str, argv: list[str]) -> int:
         values.lxcpaths = [_default_lxcpath()]
     values.lxcpaths = [_absolute(path) for path in values.lxcpaths]
     values.lxcpath = values.lxcpaths[0]
-    shown = _printable(values.name) if command.named else ""
+    shown = paths.printable(values.name) if command.named else ""
     log.setup(command.prog, shown, level=_level(values), to_stderr=not values.quiet)
     if command.named:
         _check_name(command, values)
@@ -122,7 +119,7 @@ def _run(name: str, argv: list[str]) -> int:
         raise
     except Denied as error:
         raise Denied(
-            f"Insufficent privileges to control {_printable(values.name)}: {error.message}",
+            f"Insufficent privileges to control {paths.printable(values.name)}: {error.message}",
             remedy="the user who started it may, and root",
         ) from error
     return code
@@ -168,39 +165,8 @@ def _level(values: Values) -> int:
 
 def _check_name(command: Command, values: Values) -> None:
     """Refuse names that cannot be a container's folder. A folder that exists all the same can be worked on."""
-    name: str = values.name
-    reason = ""
-    if not name:
-        reason = "it is empty"
-    elif "/" in name:
-        reason = "it contains a slash"
-    elif name in (".", ".."):
-        reason = "it is a relative path"
-    elif command.makes or not os.path.lexists(f"{values.lxcpath}/{name}"):
-        reason = _why_not_new(name)
-    if reason:
-        raise LxcError(
-            f'invalid container name "{_printable(name)}": {reason}',
-            remedy=f"letters, digits, '-', '_' and '.', at most {LONGEST_NAME} bytes",
-            exit_code=command.bad_name,
-        )
-
-
-def _printable(text: str) -> str:
-    """A name for messages: bytes that are no text, and control characters, as escapes."""
-    decoded = os.fsencode(text).decode("utf-8", "backslashreplace")
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in decoded)
-
-
-def _why_not_new(name: str) -> str:
-    size = len(os.fsencode(name))
-    if size > LONGEST_NAME:
-        return f"it has {size} bytes"
-    if any("\udc80" <= letter <= "\udcff" for letter in name):
-        return "it is not valid UTF-8"
-    if any(letter < " " or letter == "\x7f" for letter in name):
-        return "it contains a control character"
-    return ""
+    new = command.makes or not os.path.lexists(f"{values.lxcpath}/{values.name}")
+    paths.check_name(values.name, new=new, exit_code=command.bad_name)
 
 
 def _open_log_file(command: Command, values: Values) -> None:

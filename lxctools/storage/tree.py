@@ -12,10 +12,10 @@ import os
 import time
 
 from ..errors import LxcError, describe
-from ..linux import mount as kernel
 from .tree_copy import Copier, Linked
-from .tree_meta import Shift, drop_inherited
+from .tree_meta import drop_inherited, shift_of
 from .tree_pool import Pool
+from .tree_source import opened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _ALONE = 0.01  # seconds
 _MOST_HELPERS = 4  # more wait for the file system's journal
-_QUIET = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NODEV | kernel.MOUNT_ATTR_NOATIME | kernel.MOUNT_ATTR_NOSYMFOLLOW
 
 
 class CopyReport:
@@ -59,16 +58,16 @@ def copy_tree(
         raise LxcError(f"cannot copy {source} into itself, {target}")
     before = os.umask(0)
     try:
-        from_fd, detached = _open_source(source)
+        tree = opened(source)
         try:
             to_fd = _open_target(target)
             try:
-                copier = Copier(from_fd, to_fd, source, _shift(shift), detached=detached)
+                copier = Copier(tree, to_fd, shift_of(shift))
                 _copy(copier, beat, expect)
             finally:
                 os.close(to_fd)
         finally:
-            os.close(from_fd)
+            tree.close()
     finally:
         os.umask(before)
     return CopyReport(copier.files, copier.bytes, copier.vanished)
@@ -90,31 +89,6 @@ def _is_in(path: str, folder: str) -> bool:
         if place == "/":
             return False
         place = os.path.dirname(place)
-
-
-def _shift(maps: tuple[Sequence[IdMap], Sequence[IdMap]] | None) -> Shift | None:
-    if maps is None or list(maps[0]) == list(maps[1]):
-        return None
-    return Shift(*maps)
-
-
-def _open_source(path: str) -> tuple[int, bool]:
-    """A descriptor of the folder, and whether it is a mount of its own: read-only, and without what is mounted in it."""
-    try:
-        plain = os.open(path, _FOLDER)
-    except OSError as error:
-        raise LxcError(f"cannot read {path}: {describe(error)}") from error
-    try:
-        fd = kernel.open_tree(plain, "", kernel.OPEN_TREE_CLONE | kernel.OPEN_TREE_CLOEXEC | kernel.AT_EMPTY_PATH)
-        try:
-            kernel.mount_setattr(fd, "", kernel.AT_EMPTY_PATH, attr_set=_QUIET, attr_clr=kernel.MOUNT_ATTR__ATIME)
-        except BaseException:
-            os.close(fd)
-            raise
-    except OSError:
-        return plain, False  # not root of the mount namespace: mounts are recognised one by one
-    os.close(plain)
-    return fd, True
 
 
 def _open_target(path: str) -> int:

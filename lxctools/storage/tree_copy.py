@@ -14,23 +14,19 @@ import stat
 from .. import log
 from ..errors import LxcError, describe
 from ..linux.ioctl import ficlone
-from ..linux.open import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
-from .tree_meta import Shift, copy_xattrs, drop_inherited, read_flags, set_first, set_last
+from .tree_meta import Shift, drop_inherited, read_flags, read_xattrs, set_first, set_last, write_xattrs
+from .tree_source import FOLDER, GONE, SMALL, join, open_below, places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    from .tree_source import Source
+
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_WITHIN = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
-_GONE = (errno.ENOENT, errno.ESTALE, errno.ELOOP, errno.ENXIO, errno.ENOTDIR)  # another kind of entry has its name by now
 _NO_RANGES = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EPERM)
-_SMALL = 128 * 1024
 _CHUNK = 1024 * 1024
 _RANGE = 16 * _CHUNK  # what copy_file_range(2) is given at once: a beat each
-_LONGEST = 3500  # of a path in one call; PATH_MAX is 4096
 _NAMES = 256  # names of hard links that are handed over at once
 _MANY = 4096  # folders that wait; then one is done before the next is looked for
 
@@ -46,50 +42,22 @@ class Linked:
         self.left = left
 
 
-def join(path: str, name: str) -> str:
-    """The path of an entry of a folder, both below the top."""
-    return f"{path}/{name}" if path else name
-
-
-def open_below(top: int, path: str, flags: int = 0, resolve: int = 0) -> int:
-    """Open the folder path below top, of any length, without following a link. Raises OSError."""
-    if not path:
-        return os.open(".", _FOLDER | flags, dir_fd=top)
-    if len(path) < _LONGEST:
-        return openat2(top, path, _FOLDER | flags, 0, _WITHIN | resolve)
-    at = os.dup(top)
-    words = path.split("/")
-    while words:
-        part = [words.pop(0)]
-        while words and sum(map(len, part)) + len(part) + len(words[0]) < _LONGEST // 4:  # bytes may be 4 a character
-            part.append(words.pop(0))
-        before = at
-        try:
-            at = openat2(before, "/".join(part), _FOLDER | (0 if words else flags), 0, _WITHIN | resolve)
-        finally:
-            os.close(before)
-    return at
-
-
 class Copier:
     """Copies folders from below one folder to below another.
 
-    source, target: descriptors of the tops. detached: source is a mount of its own, in which nothing else is mounted, and
-    reading it changes no access time. links(path, names, last) is called with the entries of a folder that have several links.
+    target: a descriptor of the new top. links(path, names, last) is called with the entries of a folder that have several links.
     """
 
     __slots__ = (
-        "_beat", "_buffer", "_detached", "_flags", "_here", "_links", "_own", "_ranges", "_read", "_reflink", "_shift",
-        "_source", "_target", "bytes", "files", "late", "shown", "stack", "vanished",
+        "_beat", "_buffer", "_flags", "_here", "_links", "_own", "_ranges", "_reflink", "_shift", "_target", "bytes", "files",
+        "late", "shown", "source", "stack", "vanished",
     )
 
-    def __init__(self, source: int, target: int, shown: str, shift: Shift | None, *, detached: bool) -> None:
-        self._source = source
+    def __init__(self, source: Source, target: int, shift: Shift | None) -> None:
+        self.source = source
         self._target = target
-        self.shown = shown
+        self.shown = source.shown
         self._shift = shift
-        self._detached = detached
-        self._read = _READ if detached else _READ | os.O_NOATIME
         self._own = os.geteuid(), os.getegid()
         self._reflink = self._ranges = self._flags = True
         self._buffer = memoryview(bytearray(0))
@@ -121,9 +89,9 @@ class Copier:
         Raises LxcError naming the entry that cannot be copied.
         """
         try:
-            source = self.open_source(path)
+            source = self.source.folder(path)
         except OSError as error:
-            if path and error.errno in _GONE:
+            if path and error.errno in GONE:
                 self._give_up(path)
                 return
             if error.errno == errno.EXDEV:
@@ -145,15 +113,6 @@ class Copier:
         finally:
             os.close(source)
         self._beat()
-
-    def open_source(self, path: str) -> int:
-        """Open a folder of the source. Raises OSError; EXDEV for a mount."""
-        if self._detached:
-            return open_below(self._source, path)
-        try:
-            return open_below(self._source, path, self._read & os.O_NOATIME, RESOLVE_NO_XDEV)
-        except PermissionError:
-            return open_below(self._source, path, 0, RESOLVE_NO_XDEV)  # somebody else's
 
     def _give_up(self, path: str) -> None:
         """The folder went before it was read."""
@@ -203,7 +162,7 @@ class Copier:
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
         except FileExistsError:  # lost+found
-            fd = os.open(name, _FOLDER, dir_fd=parent)
+            fd = os.open(name, FOLDER, dir_fd=parent)
             try:
                 drop_inherited(fd)
             finally:
@@ -227,7 +186,7 @@ class Copier:
         name = ""
         self._here = path
         try:
-            source = self.open_source(path)
+            source = self.source.folder(path)
             try:
                 target = open_below(self._target, path)
                 try:
@@ -287,20 +246,12 @@ class Copier:
 
     # -- files
 
-    def _open_file(self, folder: int, name: str) -> int:
-        if self._detached:
-            return os.open(name, self._read, dir_fd=folder)
-        try:
-            return openat2(folder, name, self._read, 0, _WITHIN | RESOLVE_NO_XDEV)
-        except PermissionError:
-            return openat2(folder, name, _READ, 0, _WITHIN | RESOLVE_NO_XDEV)  # somebody else's
-
     def _regular(self, folder: int, into: int, name: str, *, path: str | None = None) -> bool:
         """Copy a regular file. False, and nothing done, for one with several links unless path says where the folder is."""
         try:
-            source = self._open_file(folder, name)
+            source = self.source.file(folder, name)
         except OSError as error:
-            if error.errno not in (*_GONE, errno.EXDEV):
+            if error.errno not in (*GONE, errno.EXDEV):
                 raise
             return self._gone(name)
         try:
@@ -353,7 +304,9 @@ class Copier:
             os.fchown(target, *owner)
         if always or mode & 0o7000:
             os.fchmod(target, mode)
-        copy_xattrs(source, target, self._shift)
+        attributes = read_xattrs(source)
+        if attributes:
+            write_xattrs(target, attributes, self._shift)
 
     def _data(self, source: int, target: int, status: os.stat_result) -> None:
         size = status.st_size
@@ -367,24 +320,14 @@ class Copier:
                     self._reflink = False
                 elif error.errno not in (errno.EINVAL, errno.EPERM, errno.ETXTBSY):
                     raise
-        if size <= _SMALL and status.st_blocks * 512 >= size:
+        if size <= SMALL and status.st_blocks * 512 >= size:
             data = os.read(source, size)
             self.bytes += len(data)
             while data:
                 data = data[os.write(target, data) :]
             return
-        end = 0
-        while end < size:
-            try:
-                start = os.lseek(source, end, os.SEEK_DATA)
-                end = min(os.lseek(source, start, os.SEEK_HOLE), size)
-            except OSError as error:
-                if error.errno == errno.ENXIO:
-                    break  # a hole up to the end
-                if error.errno != errno.EINVAL:
-                    raise
-                start, end = 0, size
-            self._range(source, target, start, end)
+        for begin, end in places(source, status):
+            self._range(source, target, begin, end)
         os.ftruncate(target, size)
 
     def _range(self, source: int, target: int, start: int, end: int) -> None:
@@ -422,7 +365,7 @@ class Copier:
             kind = stat.S_IFMT(status.st_mode)
             text = os.readlink(name, dir_fd=folder) if kind == stat.S_IFLNK else ""
         except OSError as error:
-            if error.errno not in (*_GONE, errno.EINVAL):
+            if error.errno not in (*GONE, errno.EINVAL):
                 raise
             return self._gone(name)
         if status.st_nlink > 1 and not linked:
@@ -442,7 +385,7 @@ class Copier:
         made = f"/proc/self/fd/{into}/{name}"
         if mode & 0o7000 and kind != stat.S_IFLNK:
             os.chmod(made, stat.S_IMODE(mode))
-        copy_xattrs(f"/proc/self/fd/{folder}/{name}", made, self._shift)
+        write_xattrs(made, read_xattrs(f"/proc/self/fd/{folder}/{name}"), self._shift)
         os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=into, follow_symlinks=False)
         self.files += 1
         return True

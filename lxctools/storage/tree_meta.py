@@ -17,7 +17,7 @@ from ..idmap.ranges import to_host, to_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ..idmap.ranges import IdMap
 
@@ -105,34 +105,53 @@ class Shift:
         return self.acl(data) if name in (ACCESS, DEFAULT) else data
 
 
-def copy_xattrs(source: int | str, target: int | str, shift: Shift | None) -> None:
-    """Give target the extended attributes of source: descriptors, or paths whose last part is not followed.
+def shift_of(maps: tuple[Sequence[IdMap], Sequence[IdMap]] | None) -> Shift | None:
+    """The change from the first maps to the second; None where there is none."""
+    if maps is None or list(maps[0]) == list(maps[1]):
+        return None
+    return Shift(*maps)
 
-    Raises OSError, with the attribute as a note, for one that must not be lost; labels of a security module that this host
-    does not let us set, and settings of another kind of file system, are left out.
-    """
+
+def read_xattrs(source: int | str) -> list[tuple[str, bytes]]:
+    """The extended attributes of a descriptor, or of a path whose last part is not followed. Raises OSError."""
     follow = isinstance(source, int)
     try:
         names = os.listxattr(source, follow_symlinks=follow)
     except OSError as error:
         if error.errno in _NO_ATTRIBUTES:
-            return
+            return []
         raise
+    found = []
     for name in names:
         if name.startswith(_TWICE):
             continue
         try:
-            value = os.getxattr(source, name, follow_symlinks=follow)
-            if shift is not None:
-                value = shift.value(name, value)
-            os.setxattr(target, name, value, follow_symlinks=follow)
+            found.append((name, os.getxattr(source, name, follow_symlinks=follow)))
         except OSError as error:
             if error.errno == errno.ENODATA:
                 continue  # taken away since the list was made
             if name.startswith(_KEPT):
                 error.add_note(f"the extended attribute {name}")
                 raise
-            log.info(f"not copied: the extended attribute {name} of {source}: {describe(error)}")
+            log.info(f"not copied: the extended attribute {name}: {describe(error)}")
+    return found
+
+
+def write_xattrs(target: int | str, attributes: Iterable[tuple[str, bytes]], shift: Shift | None) -> None:
+    """Give target (as in read_xattrs()) these extended attributes, with shifted ids.
+
+    Raises OSError, with the attribute as a note, for one that must not be lost; labels of a security module that this host
+    does not let us set, and settings of another kind of file system, are left out.
+    """
+    follow = isinstance(target, int)
+    for name, value in attributes:
+        try:
+            os.setxattr(target, name, shift.value(name, value) if shift else value, follow_symlinks=follow)
+        except OSError as error:
+            if name.startswith(_KEPT):
+                error.add_note(f"the extended attribute {name}")
+                raise
+            log.info(f"not kept: the extended attribute {name}: {describe(error)}")
 
 
 def drop_inherited(fd: int) -> None:

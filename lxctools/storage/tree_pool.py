@@ -23,7 +23,7 @@ import struct
 
 from ..errors import LxcError, describe
 from ..linux import prctl, signals
-from .tree_copy import join
+from .tree_source import join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def _measure(copier: Copier, results: int) -> None:
     while stack:
         path = stack.pop()
         try:
-            fd = copier.open_source(path)
+            fd = copier.source.folder(path)
             try:
                 with os.scandir(fd) as entries:
                     for entry in entries:
