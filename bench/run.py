@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import copies
+
 HERE = Path(__file__).resolve().parent.parent
 OURS = HERE / "bin"
 THEIRS = Path("/usr/bin")
@@ -189,6 +191,12 @@ class Bench:
 
         self.compare("create busybox", 0.4, "C", lambda: create(OURS), lambda: create(THEIRS),
                      runs=max(5, self.runs // 3))
+
+    def measure_copy(self) -> None:
+        """copy and destroy of a Debian container; with reflinks where the file system has them."""
+        for kind, bound in (("ext4", 0.4), ("btrfs", 0.2), ("xfs", 0.2)):
+            copies.in_memory(self, kind, bound, (OURS, THEIRS), once)
+        copies.on_disk(self, 0.9, (OURS, THEIRS), once)
 
     def measure_memory(self) -> None:
         """PSS of one monitor with 40 running."""
