@@ -394,6 +394,12 @@ class Container:
 
         destroy(self.name, self.lxcpath, hooks=False)
 
+    def refuse_half_created(self) -> None:
+        """Raises LxcError when its creation goes on, or was interrupted."""
+        from .runtime.start import refuse_half_created
+
+        refuse_half_created(self.name, self.lxcpath)
+
     def stop(self, *, wait: bool = True) -> None:
         """Kill it (lxc.signal.stop) and wait until its monitor has cleaned up. Raises LxcError."""
         from .runtime.stop import stop

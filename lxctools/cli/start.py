@@ -42,6 +42,7 @@ def run(values: Values) -> int:
         log.error("Container is already running")
         return 0
     if not container.defined:
+        container.refuse_half_created()
         raise NotDefined(
             f"No container config specified: {container.name} is not defined in {container.lxcpath}",
             remedy=f"lxc-create -n {container.name} -t TEMPLATE, or -f FILE",

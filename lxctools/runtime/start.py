@@ -60,7 +60,7 @@ def start(
     A daemon: returns 0 once the container is RUNNING. Foreground: returns when it has ended, with 0, or for
     execute the program's status. Raises LxcError with the first real reason, AlreadyRunning.
     """
-    _refuse_half_created(name, lxcpath)
+    refuse_half_created(name, lxcpath)
     _refuse_the_hosts_root(name, conf, argv)
     if execute or conf["lxc.hook.start"]:
         _seal()
@@ -94,7 +94,8 @@ def start(
         command_socket.close()
 
 
-def _refuse_half_created(name: str, lxcpath: str) -> None:
+def refuse_half_created(name: str, lxcpath: str) -> None:
+    """Raises LxcError when its creation goes on, or was interrupted."""
     found = locks.partial_state(lxcpath, name)
     if found == locks.ONGOING:
         raise LxcError(f'cannot start "{name}": Ongoing container creation detected', remedy="wait for lxc-create to end")

@@ -231,7 +231,6 @@ def test_proc_and_sys_as_links_fail_the_start(box: Box, name: str, absolute: boo
     message = refused(start)
     assert f"cannot mount /{name}" in message
     assert "a symbolic link (to " in message
-    assert message.rstrip(")").endswith(f"/{name}") or f": /{name}" in message
     assert box.untouched()
 
 
