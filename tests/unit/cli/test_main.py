@@ -165,15 +165,15 @@ def test_a_full_disk(lxcpath: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_undoes_and_kills(tmp_path: Path, number: signal.Signals) -> None:
-    mark = tmp_path / "mark"
+    mark, ready = tmp_path / "mark", tmp_path / "ready"
     body = (
         "from lxctools.undo import Undo\n"
         "    with Undo() as undo:\n"
-        f"        os.mkdir({str(mark)!r}); undo(os.rmdir, {str(mark)!r})\n"
+        f"        os.mkdir({str(mark)!r}); undo(os.rmdir, {str(mark)!r}); os.mkdir({str(ready)!r})\n"
         "        time.sleep(30)"
     )
     process = subprocess.Popen(argv(body, "c1", "-P", str(tmp_path), keywords="undo=True"), stderr=subprocess.PIPE)
-    while not mark.exists():
+    while not ready.exists():
         time.sleep(0.02)
     process.send_signal(number)
     _out, err = process.communicate(timeout=10)
