@@ -78,11 +78,15 @@ class Misconfigured(ConfigError):
 def check_config(path: str, lxcpath: str = "", name: str = "") -> Reading:
     """What is wrong in a configuration, and what this host lacks for it; name: of the container whose it is.
 
+    Without a name, an lxc.conf is read as settings of LXC itself.
+
     Raises ConfigError when the file cannot be read.
     """
-    from .config.check import read
+    from .config.check import is_system, read, read_system
     from .runtime.check import check_host
 
+    if not name and is_system(path):
+        return read_system(path)
     reading = read(path)
     check_host(reading, lxcpath, name)
     return reading

@@ -73,4 +73,7 @@ def os_path(name: object) -> str:
     """A path or descriptor as text that can always be printed."""
     if isinstance(name, bytes):
         return name.decode("utf-8", "backslashreplace")
-    return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+    try:
+        return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half of a pair, which stands for no byte
+        return str(name).encode("utf-8", "backslashreplace").decode("utf-8")

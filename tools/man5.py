@@ -35,7 +35,9 @@ def default_of(row):
     value = row.default
     if value is None or value == () or value == "" or row.type.name == "clear-only":
         return ""
-    text = str(row.type.format(value) or value)
+    text = row.type.format(value)
+    if not text:
+        return ""
     return f"Default: {text.replace(paths.MULTIARCH or '?', 'ARCHITECTURE')}."
 
 

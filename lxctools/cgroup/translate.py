@@ -122,7 +122,7 @@ def _only(*values: str, why: str) -> Row:
             raise NoCounterpart(why)
         return []
 
-    return Row("", convert, f"{' or '.join(values)} is what is done anyway; otherwise: {why}")
+    return Row("", convert, f"{' or '.join(values)} is what is done anyway; otherwise: {why}" if values else f"none: {why}")
 
 
 def _swap_max(text: str, others: Mapping[str, str]) -> list[Write]:

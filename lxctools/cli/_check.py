@@ -10,7 +10,7 @@ from .. import log
 from ..container import Container, Misconfigured, check_config, list_containers
 from ..errors import ConfigError, LxcError, describe, os_path
 from . import _options, _out
-from ._options import NONE, Command, Option
+from ._options import Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ COMMAND = Command(
     "config check",
     "[NAME | FILE]...",
     "Say all that is wrong with these containers' or files' configurations, or everybody's, and what this host lacks.",
-    (Option("", "json", NONE, "json", "print it as JSON"),),
+    (_options.JSON,),
     named=False,
     rcfile=False,
 )
@@ -63,11 +63,15 @@ def run(argv: list[str], called: str) -> int:
     values = _options.read(COMMAND, argv, called=f"{called} check")
     log.setup("lxc-config", to_stderr=False)
     lxcpath = os.path.abspath(values.lxcpaths[0]) if values.lxcpaths else Container("").lxcpath
-    words = ([values.name] if values.name else []) + values.words or _all(lxcpath)
+    try:
+        words = ([values.name] if values.name else []) + values.words or _all(lxcpath)
+        targets = [_target(word, lxcpath) for word in words]
+    except LxcError as error:
+        _out.complain(f"lxc-config: {error}\n")
+        return UNREADABLE
     code = CLEAN
     rows: list[dict[str, Any]] = []
-    for word in words:
-        name, path = _target(word, lxcpath)
+    for name, path in targets:
         row: dict[str, Any] = {"name": name or None, "file": path, "error": None, "problems": []}
         rows.append(row)
         try:
@@ -75,8 +79,9 @@ def run(argv: list[str], called: str) -> int:
         except ConfigError as error:
             row["error"] = str(error)
             code = UNREADABLE
-            if not values.json:
-                _out.complain(f"lxc-config: {error}\n")
+            if not values.json and not values.quiet:
+                hint = f" (there is no container {os_path(name)} in {os_path(lxcpath)}, nor a file of that name here)"
+                _out.complain(f"lxc-config: {error}{'' if not name or os.path.lexists(path) else hint}\n")
             continue
         row["problems"] = [_fields(one) for one in reading.problems]
         if reading.problems:
@@ -100,14 +105,19 @@ def _fields(problem: Problem) -> dict[str, Any]:
 
 def _all(lxcpath: str) -> list[str]:
     try:
+        os.listdir(lxcpath)  # the list is empty for a folder that is not there
         return list(list_containers(active=False, config_path=lxcpath))
     except OSError as error:
-        raise LxcError(f"cannot list the containers of {lxcpath}: {describe(error)}", exit_code=UNREADABLE) from error
+        if isinstance(error, FileNotFoundError) and lxcpath == Container("").lxcpath:
+            return []  # nobody made a container yet
+        raise LxcError(f"cannot list the containers: {describe(error)}", remedy="name the folder that holds them") from error
 
 
 def _target(word: str, lxcpath: str) -> tuple[str, str]:
     """(name, file) of an argument: a container where there is one, else a file; a file of a container is the container's."""
-    if "/" not in word and word:
+    if not word:
+        raise LxcError("an argument is empty", remedy="name a container or a file")
+    if "/" not in word:
         path = f"{lxcpath}/{word}/config"
         if os.path.exists(path) or not os.path.exists(word):
             return word, path

@@ -182,6 +182,8 @@ COMMON = (
 )
 _END_AT_ONCE = ("help", "help_error", "usage", "version")
 
+JSON = Option("", "json", NONE, "json", "print what check finds as JSON")  # of lxc-config and its check
+
 
 def read(
     command: Command,
@@ -379,7 +381,7 @@ def help_text(command: Command) -> str:
         + "".join(map(_help_line, own))
         + ("\nCommon options :\n" + "".join(map(_help_line, common)) if command.common else "")
         + "\nAn argument that a long option must or may have goes for its short form too.\n\n"
-        f"{command.prog}(1) has the details.\n\n"
+        f"{command.prog.partition(' ')[0]}(1) has the details.\n\n"
     )
 
 

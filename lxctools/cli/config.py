@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ..config import system
-from . import _out
+from . import _options, _out
 from ._options import Command, Ended, Values
 
 # The order of lxc-config -l, which is also the order in which a prefix is completed.
@@ -24,6 +24,7 @@ COMMAND = Command(
     "config",
     "-l | ITEM | check [--json] [-P PATH] [NAME | FILE]...",
     "Print ITEM of lxc.system.conf(5), -l: the names of all items; check: say what is wrong with configurations.",
+    (_options.JSON,),
     named=False,
     rcfile=False,
 )

@@ -8,16 +8,18 @@ lacks for it is runtime/check.py's.
 from __future__ import annotations
 
 from ..errors import ConfigError, os_path
-from . import grammar, keys, legacy
+from ..paths import default_config, system_config
+from . import grammar, keys, legacy, system
 from . import net as network
 from .conf import Config
-from .values import byte_length
+from .values import byte_length, nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .grammar import Source
 
 ERROR, WARNING = "error", "warning"
+_BYTE_ORDER_MARK = "\ufeff"
 _INTERFACES = (".link", ".name", ".veth.pair")
 
 
@@ -75,10 +77,13 @@ class Assignment:
 class Reading(Config):
     """A configuration with all that is wrong in it. problems: in the order of reading; assignments: every line in force."""
 
-    __slots__ = ("_texts", "assignments", "problems")
+    __slots__ = ("_indexed", "_places", "_texts", "_told", "assignments", "problems")
 
     def __init__(self) -> None:
         super().__init__()
+        self._places: dict[tuple[str, str | None], Assignment] = {}  # the last line of a key, and of a key with a value
+        self._indexed = 0  # how many assignments are in _places
+        self._told: dict[str, set[tuple[str, str, int, str]]] = {ERROR: set(), WARNING: set()}
         self.problems: list[Problem] = []
         self.assignments: list[Assignment] = []
         self._texts: list[list[str]] = []
@@ -98,6 +103,8 @@ class Reading(Config):
             if word and word[0] != "#" and not word.startswith("lxc.") and len(self.problems) < grammar.MOST_PROBLEMS:
                 place = grammar.BadLine("", path=source.path, number=number, text=line.rstrip("\r\n")[: grammar.LONGEST_LINE])
                 hint = 'every key begins with "lxc.", a comment with "#"'
+                if number == 1 and word.startswith(_BYTE_ORDER_MARK):
+                    hint = "remove the byte order mark (U+FEFF) that an editor wrote before it"
                 found = Problem(WARNING, 'the line is passed over, as it does not begin with "lxc."', remedy=hint, place=place)
                 found.included = source.chain()
                 self.problems.append(found)
@@ -118,16 +125,25 @@ class Reading(Config):
         return name
 
     def report(self, severity: str, key: str, message: str, *, value: str = "", remedy: str = "", word: str = "") -> Problem:
-        """Add a problem of a key's last line, that with this value where several have the key."""
-        lines = [one for one in self.assignments if one.key == key]
-        line = next((one for one in reversed(lines) if value and one.value == value), lines[-1] if lines else None)
+        """Add a problem of a key's last line, that with this value where several have the key.
+
+        Not added: what was told already, and what is beyond grammar.MOST_PROBLEMS of its severity.
+        """
+        for one in self.assignments[self._indexed :]:
+            self._places[one.key, None] = self._places[one.key, one.value] = one
+        self._indexed = len(self.assignments)
+        line = self._places.get((key, value)) if value else None
+        line = line or self._places.get((key, None))
         place = None
         if line is not None:
             place = grammar.BadLine("", path=line.source.path, number=line.number, text=line.text, key=key, word=word or line.value)
         found = Problem(severity, message, key=key, remedy=remedy, place=place)
         found.path = found.path or self.path
         found.included = line.included if line is not None else ""
-        if found not in self.problems:
+        told = self._told[severity]
+        told_as = (key, found.path, found.line, message)
+        if told_as not in told and len(told) < grammar.MOST_PROBLEMS:
+            told.add(told_as)
             self.problems.append(found)
         return found
 
@@ -148,6 +164,48 @@ def read(path: str) -> Reading:
     return reading
 
 
+def is_system(path: str) -> bool:
+    """Whether a file is one of settings of LXC itself, by its place or its name."""
+    return path == system_config() or path.rpartition("/")[2] == "lxc.conf"
+
+
+def read_system(path: str) -> Reading:
+    """Read an lxc.conf and find which lines mean nothing, and why. Raises ConfigError when it cannot be read."""
+    reading = Reading()
+    reading.path = path
+    first: dict[str, int] = {}
+    for number, line in enumerate(grammar.read(grammar.Source(path, None)).split("\n"), 1):
+        text = line.strip(" \t\r")
+        if not text or text[0] == "#" or len(reading.problems) >= grammar.MOST_PROBLEMS:
+            continue
+        key, equals, value = (part.strip(" \t\r") for part in line.partition("="))
+        message, remedy, word = _system_line(key, bool(equals), value, line[-1] in " \t\r")
+        if not message and key in first and key != "lxc.hook.create":
+            message, remedy, word = f"the line is passed over: line {first[key]} set {key} already", "remove one of them", key
+        first.setdefault(key, number)
+        if message:
+            place = grammar.BadLine("", path=path, number=number, text=line[: grammar.LONGEST_LINE], key=key, word=word)
+            reading.problems.append(Problem(WARNING, message, key=key, remedy=remedy, place=place))
+    return reading
+
+
+def _system_line(key: str, equals: bool, value: str, blanks: bool) -> tuple[str, str, str]:
+    """What is wrong in a line of an lxc.conf, what to do, and the word that is wrong; ("", "", "") for nothing."""
+    if not equals:
+        return "the line is passed over, as it has no equals sign", "write ITEM = VALUE, or # before a comment", ""
+    if key not in system.KEYS:
+        if key in keys.TABLE or legacy.is_legacy(key) or key.startswith(("lxc.net.", *(f"{name}." for name in keys.FAMILIES))):
+            return f"{key} is a key of containers: it is passed over here", f"write it into {default_config()} or a container's file", key
+        hint = nearest(key, system.KEYS)
+        remedy = f"did you mean {hint}?" if hint else "lxc.system.conf(5) lists the items"
+        return f'the line is passed over: "{key}" is not an item of lxc.conf', remedy, key
+    if blanks:
+        return "the blanks or the carriage return at the end of the line are part of the value", "remove them", value
+    if value[:1] in ("'", '"'):
+        return "the quotes are part of the value", "remove them", value
+    return "", "", ""
+
+
 def sort(reading: Reading) -> None:
     """Problems by file and line, the files in their order of appearance."""
     order = {path: at for at, path in enumerate(dict.fromkeys([reading.path, *(one.path for one in reading.problems)]))}
@@ -163,6 +221,8 @@ def _problem_of(error: ConfigError, reading: Reading) -> Problem:
     found = Problem(ERROR, reason, key=error.key, remedy=error.remedy, place=error)
     found.included = chain.removesuffix(")")
     found.legal = legal(error.key)
+    if error.key in system.KEYS:
+        found.remedy = f"it is a setting of LXC itself: write it into {system_config()}"
     return found
 
 
@@ -170,7 +230,8 @@ def legal(key: str) -> str:
     """What a key takes, "" for no key."""
     row = keys.TABLE.get(key)
     if row is None and key.startswith("lxc.net."):
-        row = network.TABLE.get(key[8:].partition(".")[2])
+        number, _, subkey = key[8:].partition(".")
+        row = network.TABLE.get(subkey) if number.isascii() and number.isdecimal() else None
     if row is None and key in legacy.NAMES:
         row = keys.TABLE.get(legacy.NAMES[key])
     if row is None:

@@ -96,6 +96,8 @@ class Config:
 
     def _read(self, path: str, problems: list[ConfigError] | None, *, own: bool) -> None:
         source = grammar.Source(path, self._source)
+        if problems is not None and (self._files > grammar.MOST_FILES or self._size > grammar.LARGEST_TREE):
+            return  # which was told already
         self._files += 1
         if self._files > grammar.MOST_FILES:
             raise ConfigError(f"the configuration includes more than {grammar.MOST_FILES} files")
@@ -571,10 +573,24 @@ def _repeats(name: str) -> bool:
 
 
 def _unknown(key: str) -> BadValue:
+    if key in legacy.IGNORED or key == legacy.BACKEND:
+        remedy = "lxc.rootfs.path = TYPE:PATH has the type" if key == legacy.BACKEND else "it has no meaning since LXC 2.1"
+        return BadValue(f'Unsupported config key "{key}"', remedy, key)
     hint = nearest(key, [*_TABLE, *legacy.NAMES])
-    hint = legacy.NAMES.get(hint, hint)
+    hint = legacy.NAMES.get(hint, hint) or _nearest_family(key)
     remedy = f"did you mean {hint}?" if hint else f"LXC up to {keys.NEWEST} has no such key; lxc.container.conf(5) lists them"
     return BadValue(f'Unsupported config key "{key}"', remedy, key)
+
+
+def _nearest_family(key: str) -> str:
+    """lxc.cgroup2.memory.max for lxc.cgrop2.memory.max; "" where nothing is near."""
+    words = key.split(".")
+    for dots in (2, 3):
+        head, rest = ".".join(words[:dots]), words[dots:]
+        found = nearest(head, [name for name in (*_FAMILIES, "lxc.net") if name.count(".") == dots - 1]) if rest and all(rest) else ""
+        if found and found != head:
+            return ".".join([found, *rest])
+    return ""
 
 
 def _as_error(error: BadValue, key: str = "", line: str = "") -> ConfigError:

@@ -44,9 +44,9 @@ class BadLine(ConfigError):
         self.text = text
         self.key = key
         self.reason = reason
-        start = text.find(word, _value_at(text) if word != key else 0) if word else -1
+        start = _find(text, word, _value_at(text) if word != key else 0) if word else -1
         if start < 0 and word:
-            start = text.find(word)
+            start = _find(text, word)
         if start < 0:
             start, word = len(text) - len(text.lstrip()), text.strip()
         self.column = start + 1
@@ -67,6 +67,7 @@ class BadLine(ConfigError):
 
 
 _EXCERPT = 200
+_MOST_PLACES = 6  # of a chain of includes that are told
 
 
 def _short(text: str, most: int) -> str:
@@ -74,6 +75,18 @@ def _short(text: str, most: int) -> str:
     if len(text) > most:
         text = f"{text[: most // 2]}…{text[-(most // 2) :]}"
     return os_path(text)
+
+
+def _find(text: str, word: str, begin: int = 0) -> int:
+    """Where the word stands as one of its own, else where it stands at all; -1: nowhere."""
+    first = at = text.find(word, begin)
+    while at >= 0 and (_in_word(text[at - 1 : at]) or _in_word(text[at + len(word) : at + len(word) + 1])):
+        at = text.find(word, at + 1)
+    return at if at >= 0 else first
+
+
+def _in_word(letter: str) -> bool:
+    return letter.isalnum() or letter == "_"
 
 
 def _value_at(text: str) -> int:
@@ -110,11 +123,19 @@ def parse_line(line: str) -> tuple[str, str] | None:
         return None
     key, equals, value = line.partition("=")
     if not equals:
-        raise ValueError(f"Invalid configuration line: {line}")
+        raise NoEquals(line)
     value = value.lstrip(" \t")
     if len(value) > 1 and value[0] in "'\"" and value[-1] == value[0]:
         value = value[1:-1]
     return key.rstrip(" \t"), value
+
+
+class NoEquals(ValueError):
+    """A line that begins with "lxc." and has no equals sign."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(f"Invalid configuration line: {line}")
+        self.remedy = "write KEY = VALUE, or # before a comment"
 
 
 def setting(line: str) -> tuple[str, str]:
@@ -156,6 +177,8 @@ class Source:
         while source is not None:
             places.append(f"{source.path}:{source.number}")
             source = source.parent
+        if len(places) > _MOST_PLACES:
+            places[_MOST_PLACES - 1 : -1] = ["…"]
         return ", included at ".join(places)
 
 

@@ -53,7 +53,7 @@ class RawText:
 
     def append(self, key: str, value: str, name: str = "") -> None:
         """A new last line KEY = VALUE, as liblxc writes it; name: the current name of the key."""
-        self.add(f"{key} = {value}\n", name or key)
+        self.add(f"{key} = {_quoted(value)}\n", name or key)
 
     def append_empty(self, key: str) -> None:
         """A new last line that clears a key, unless it is one of a single network, which need not be there by then."""
@@ -70,7 +70,7 @@ class RawText:
             at = places.pop()
             indent = self.lines[at][: len(self.lines[at]) - len(self.lines[at].lstrip(" \t"))]
             end = "\r\n" if self.lines[at].endswith("\r\n") else "\n"
-            self.lines[at] = f"{indent}{key} = {value}{end}"
+            self.lines[at] = f"{indent}{key} = {_quoted(value)}{end}"
             self._delete(places)
             return
         self.append(key, value)
@@ -93,6 +93,12 @@ class RawText:
             gone = set(places)
             self.lines = [line for at, line in enumerate(self.lines) if at not in gone]
             self.keys = [name for at, name in enumerate(self.keys) if at not in gone]
+
+
+def _quoted(value: str) -> str:
+    """The value in quotes where a reader would take blanks or quotes off it."""
+    plain = value == value.strip(" \t") and not (len(value) > 1 and value[0] in "'\"" and value[-1] == value[0])
+    return value if plain else f'"{value}"'
 
 
 def substitute_value(line: str, value: str) -> str:

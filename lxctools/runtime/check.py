@@ -16,11 +16,13 @@ from ..cgroup import devices, hierarchy, names, translate
 from ..config.check import ERROR, WARNING, Reading, sort
 from ..config.system import system_value
 from ..confine import apparmor, limits, seccomp, selinux
-from ..errors import LxcError, describe
+from ..errors import LxcError
 from ..idmap import ranges
 from ..linux import open as linux_open
+from ..linux import rtnetlink
 from ..mounts import plan
 from ..network import iface
+from ..protocol import client
 from ..storage import backend
 from . import spaces
 
@@ -46,7 +48,7 @@ def check_host(reading: Reading, lxcpath: str = "", name: str = "") -> None:
     _mounts(reading, lxcpath, name or "NAME", severity)
     _hooks(reading)
     _ids(reading)
-    _namespaces(reading)
+    _namespaces(reading, lxcpath)
     _limits(reading)
     _files(reading)
     sort(reading)
@@ -129,9 +131,11 @@ def _link(reading: Reading, net: Net, key: str, severity: str) -> None:
         remedy = "run `lxc-net start`, or name an existing one" + (f": {shown}" if shown else "")
         what = "bridge" if net.type == "veth" else "interface"
         reading.report(severity, f"{key}.link", f'{what} "{link}" does not exist', remedy=remedy)
-    elif net.type == "veth" and net["veth.mode"] == "bridge" and not _is_bridge(link) and not _is_openvswitch(link):
-        remedy = f"name a bridge, or set {key}.veth.mode = router"
-        reading.report(ERROR, f"{key}.link", f'the interface "{link}" is not a bridge', remedy=remedy)
+    elif net.type == "veth" and net["veth.mode"] == "bridge" and not _is_bridge(link):
+        kind = _kind(link)
+        what = "an Open vSwitch bridge, which is not supported yet" if kind == "openvswitch" else "not a bridge"
+        remedy = f"name a bridge of the kernel, or set {key}.veth.mode = router"
+        reading.report(ERROR, f"{key}.link", f'the interface "{link}" is {what}', remedy=remedy)
 
 
 def _exists(link: str) -> bool:
@@ -145,8 +149,14 @@ def _is_bridge(link: str) -> bool:
     return os.path.isdir(f"/sys/class/net/{link}/bridge")
 
 
-def _is_openvswitch(link: str) -> bool:
-    return os.path.exists("/sys/module/openvswitch") and not os.path.exists(f"/sys/class/net/{link}/device")
+def _kind(link: str) -> str:
+    """The interface's kind as the kernel names it, "" when it does not say."""
+    try:
+        with rtnetlink.Rtnl() as rtnl:
+            found = rtnl.link(link)
+    except OSError:
+        return ""
+    return found.kind if found is not None else ""
 
 
 def _hardware_address(reading: Reading, net: Net, key: str) -> None:
@@ -263,7 +273,8 @@ def _program(reading: Reading, key: str, line: str, severity: str) -> None:
     try:
         mode = os.stat(word).st_mode
     except OSError as error:
-        reading.report(severity, key, f"cannot run {word}: {describe(error)}", value=line, word=word)
+        remedy = "correct the path or remove the line"
+        reading.report(severity, key, f"cannot run {word}: {error.strerror}", value=line, remedy=remedy, word=word)
         return
     if stat.S_ISDIR(mode) or not os.access(word, os.X_OK):
         reading.report(severity, key, f"cannot run {word}: it is not executable", value=line, remedy=f"chmod +x {word}", word=word)
@@ -282,7 +293,7 @@ def _ids(reading: Reading) -> None:
                 reading.report(ERROR, "lxc.idmap", f"{helper} is missing", remedy="install the package uidmap")
 
 
-def _namespaces(reading: Reading) -> None:
+def _namespaces(reading: Reading, lxcpath: str) -> None:
     try:
         spaces.to_create(reading)
     except LxcError as error:
@@ -292,7 +303,28 @@ def _namespaces(reading: Reading) -> None:
     for kind, reference in reading["lxc.namespace.share"].items():
         missing = reference.isdecimal() and not os.path.exists(f"/proc/{reference}")
         if missing or (reference.startswith("/") and not os.path.exists(reference)):
-            reading.report(ERROR, f"lxc.namespace.share.{kind}", f"there is no {'process ' if missing else ''}{reference}")
+            remedy = "name a process, a container or a file of /proc/PID/ns"
+            reading.report(ERROR, f"lxc.namespace.share.{kind}", f"there is no {'process ' if missing else ''}{reference}", remedy=remedy)
+        elif not reference.isdecimal() and not reference.startswith("/"):
+            folder, _, other = reference.rpartition("/")
+            _shared_container(reading, kind, reference, f"{folder or lxcpath}/{other}" if folder or lxcpath else "")
+
+
+def _shared_container(reading: Reading, kind: str, reference: str, folder: str) -> None:
+    """Whether a container whose namespace is shared is there, and runs; folder: its own, "" where that is not known."""
+    key = f"lxc.namespace.share.{kind}"
+    if not folder:
+        return
+    if not os.path.isdir(folder):
+        reading.report(ERROR, key, f"there is no container {reference}: {folder} does not exist", remedy="name a container that exists")
+        return
+    try:
+        running = client.init_pid(os.path.basename(folder), os.path.dirname(folder))
+    except LxcError as error:
+        _report(reading, WARNING, key, error)
+        return
+    if not running:
+        reading.report(WARNING, key, f"the container {reference} is not running: a start is refused until it is", remedy="start it first")
 
 
 def _limits(reading: Reading) -> None:

@@ -6,8 +6,10 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,19 @@ def test_man_does_not_complain(tmp_path: Path, page: str) -> None:
     assert done.returncode == 0 and done.stderr == ""
     assert done.stdout.count("\n") > 20 and "SEE ALSO" in done.stdout
     assert '.\\" @' not in PAGES[page], "a line that stands for a table"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_nothing_of_the_program_shows(page: str) -> None:
+    for word in ("object at 0x", "Default: False", "Default: True", "Default: None", "Default: ."):
+        assert word not in PAGES[page]
+    assert not re.search(r"^ |^\\fI\\fR$", PAGES[page], re.MULTILINE), "a sentence that begins with nothing"
+
+
+def test_commands_have_pages(tmp_path: Path) -> None:
+    pytest.importorskip("argparse_manpage")
+    subprocess.run([sys.executable, REPOSITORY / "tools/build-man", tmp_path / "man", tmp_path / "words"], check=True, timeout=60)
+    made = {page.stem for page in (tmp_path / "man").glob("*.1")}
+    assert {"lxc-config", "lxc-update-config"} <= made
+    text = (tmp_path / "man/lxc-config.1").read_text()
+    assert "\\-\\-json" in text and ".SH EXIT STATUS" in text and "\\-\\-rcfile" not in text

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lxctools.config import check
+from lxctools.config import check, grammar
+from lxctools.container import check_config
+from lxctools.runtime import check as host
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -58,6 +61,13 @@ def problems_of(tmp_path: Path, text: str) -> list[dict[str, Any]]:
         ("lxc.console.logfile = /nonexistent/log", "error", (23, 16), ("the folder /nonexistent does not exist",)),
         ("lxc.cgroup.dir.container = x", "error", (28, 1), ("must both be set",)),
         ("lxc.namespace.share.net = 4194305", "error", (27, 7), ("no process",)),
+        ("lxc.namespace.share.net = /nonexistent/a", "error", (27, 14), ("there is no /nonexistent/a",)),
+        ("lxc.cgrop2.memory.max = 1", "error", (1, 21), ("did you mean lxc.cgroup2.memory.max?",)),
+        ("lxc.lxcpath = /x", "error", (1, 11), ("it is a setting of LXC itself",)),
+        ("lxc.net.x.type = veth", "error", (9, 1), ("has no network number",)),
+        ("lxc.net.-1.type = veth", "error", (9, 2), ("has no network number",)),
+        ("lxc.cap.drop = sys_admin sys_adm", "error", (26, 7), ("did you mean sys_admin?",)),
+        ("lxc.uts.name foo", "error", (1, 16), ("write KEY = VALUE",)),
     ],
 )
 def test_one_problem(tmp_path: Path, line: str, severity: str, place: tuple[int, int], says: tuple[str, ...]) -> None:
@@ -142,3 +152,68 @@ def test_problems_are_bounded(tmp_path: Path) -> None:
     file = tmp_path / "config"
     file.write_text("foreign\nlxc.x\n" * 5000)
     assert len(check.read(str(file)).problems) < 2100
+
+
+def test_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_text("\ufefflxc.uts.name = a\n")
+    (one,) = check.read(str(file)).problems
+    assert (one.severity, one.line) == ("warning", 1) and "byte order mark" in one.remedy
+
+
+def test_host_problems_are_bounded_and_quick(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_text("".join(f"lxc.mount.entry = /nonexistent/{n} m{n} none bind 0 0\n" for n in range(10000)))
+    began = time.monotonic()
+    found = run("config", "check", "--json", file)
+    assert time.monotonic() - began < 10, "each problem must not look at every line"
+    (row,) = json.loads(found.stdout)
+    assert len(row["problems"]) == grammar.MOST_PROBLEMS
+    assert [one["line"] for one in row["problems"][:2]] == [1, 2]
+
+
+def test_too_many_files_are_told_once(tmp_path: Path) -> None:
+    for n in range(16):
+        (tmp_path / f"f{n}").write_text(f"lxc.include = {tmp_path}/f{n + 1}\n" * 2)
+    (tmp_path / "f16").write_text("")
+    (one,) = check.read(f"{tmp_path}/f0").problems
+    assert "more than 10000 files" in one.message
+    assert one.included.count("included at") < 7 and one.included.endswith((f"{tmp_path}/f0:1", f"{tmp_path}/f0:2"))
+
+
+def test_an_open_vswitch_bridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "config"
+    file.write_text("lxc.net.0.type = veth\nlxc.net.0.link = lo\n")
+    monkeypatch.setattr(host, "_kind", lambda link: "openvswitch" if link == "lo" else "")
+    (one,) = [found for found in check_config(str(file)).problems if found.severity == "error"]
+    assert "an Open vSwitch bridge" in one.message and (one.line, one.column) == (2, 18)
+
+
+def test_a_shared_container(tmp_path: Path) -> None:
+    config = container(tmp_path, "lxc.namespace.share.net = other\n")
+    done = run("config", "check", "-P", tmp_path, "c1")
+    assert f"{config}:2:27: error: there is no container other" in done.stdout
+    (tmp_path / "other").mkdir()
+    done = run("config", "check", "-P", tmp_path, "c1")
+    assert f"{config}:2:27: warning: the container other is not running" in done.stdout
+
+
+def test_settings_of_lxc_itself(tmp_path: Path) -> None:
+    file = tmp_path / "lxc.conf"
+    file.write_text("# mine\n\nlxc.lxcpath = /srv/c\nlxc.hook.create = a\nlxc.hook.create = b\n")
+    assert check_config(str(file)).problems == []
+    file.write_text('lxc.lxcpaht = /x\nlxc.lxcpath = "/x"\nlxc.uts.name = x\nlxc.lxcpath = /y\nfoo\nlxc.bdev.lvm.vg = x \n')
+    found = check_config(str(file)).problems
+    assert [(one.severity, one.line, one.column) for one in found] == [
+        ("warning", 1, 1), ("warning", 2, 15), ("warning", 3, 1), ("warning", 4, 1), ("warning", 5, 1), ("warning", 6, 19),
+    ]  # fmt: skip
+    words = ("did you mean lxc.lxcpath?", "quotes", "a key of containers", "line 2 set lxc.lxcpath already", "no equals sign", "blanks")
+    for one, word in zip(found, words, strict=True):
+        assert word in f"{one.message} {one.remedy}"
+
+
+def test_wrong_arguments_have_a_reason(tmp_path: Path) -> None:
+    for words in ([""], ["-P", tmp_path / "none"], ["-P", "/etc/passwd"]):
+        done = run("config", "check", *words)
+        assert done.returncode == 2 and done.stderr.startswith("lxc-config: "), words
+    assert run("config", "check", "-q", "-P", tmp_path, "none").stderr == ""

@@ -120,3 +120,13 @@ class TestSaving:
         conf.load_text("lxc.group = a", "c")
         conf.save(str(tmp_path / "config"))
         assert (tmp_path / "config").read_text() == "lxc.group = a\n"
+
+
+@pytest.mark.parametrize("value", [" a ", '"a"', "'a'", '"/a b" "c"', "\ta", '"', "a", '""'])
+def test_what_is_set_is_what_the_file_says(value: str) -> None:
+    config = Config()
+    for key in ("lxc.uts.name", "lxc.hook.start"):
+        config.set(key, value)
+    again = Config()
+    again.load_text(config._raw.text(), "config")
+    assert [again[key] for key in ("lxc.uts.name", "lxc.hook.start")] == [value, [value]]
