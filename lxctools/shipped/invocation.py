@@ -62,11 +62,21 @@ class Invocation:
         """The container's folder, that of its configuration. Raises LxcError."""
         return os.path.dirname(self.variable("LXC_CONFIG_FILE"))
 
+    def namespaces(self) -> dict[str, str]:
+        """The namespaces that stop hooks get, kind to path: words of version 0 ("mnt:/proc/7/fd/3"), variables of both."""
+        found = {kind: path for kind, colon, path in (word.partition(":") for word in self.extra) if colon and kind in _NAMESPACES}
+        for kind in _NAMESPACES:
+            path = self.environment.get(f"LXC_{kind.upper()}_NS")
+            if path:
+                found.setdefault(kind, path)
+        return found
+
     def verbose(self) -> bool:
         """Whether the container's log has the level at which the hooks that start programs keep a log of these."""
         return self.environment.get("LXC_LOG_LEVEL") in ("DEBUG", "TRACE")
 
 
+_NAMESPACES = ("user", "mnt", "pid", "uts", "ipc", "net", "cgroup", "time")
 _REMEDY = "name this program in an lxc.hook key of a container's configuration"
 
 

@@ -31,7 +31,7 @@ def run(words: list[str], environment: Mapping[str, str]) -> int:
         raise LxcError(error.message, remedy=error.remedy, exit_code=_USAGE) from error
     if (call.section, call.type) != ("lxc", "stop"):
         return 0
-    given = namespaces(call)
+    given = call.namespaces()
     if "mnt" not in given:
         raise LxcError(f"LXC named no mount namespace of {call.name}", exit_code=_NO_NAMESPACE)
     process = os.open("/proc/self", os.O_PATH | os.O_CLOEXEC)  # the container's /proc does not know this process
@@ -51,17 +51,6 @@ def run(words: list[str], environment: Mapping[str, str]) -> int:
             if not point.startswith("/dev"):
                 invocation.say(NAME, f"cannot unmount {point} of {call.name}: {describe(error)}")
     return 0
-
-
-def namespaces(call: invocation.Invocation) -> dict[str, str]:
-    """The container's namespaces, kind to path: words of version 0 ("mnt:/proc/7/fd/3"), variables of both."""
-    kinds = ("user", "mnt", "pid", "uts", "ipc", "net", "cgroup", "time")
-    found = {kind: path for kind, colon, path in (word.partition(":") for word in call.extra) if colon and kind in kinds}
-    for kind in kinds:
-        path = call.environment.get(f"LXC_{kind.upper()}_NS")
-        if path:
-            found.setdefault(kind, path)
-    return found
 
 
 def _enter(given: Mapping[str, str]) -> None:
