@@ -83,6 +83,19 @@ class Rootfs:
             return False
         return True
 
+    def names(self, path: str) -> list[str]:
+        """The names in a folder, sorted; none when there is no such folder."""
+        try:
+            fd = self._open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return []
+            raise
+        try:
+            return sorted(os.listdir(fd))
+        finally:
+            os.close(fd)
+
     def read(self, path: str) -> str | None:
         """The text of a regular file, bytes that are no text as surrogates; None when there is none."""
         try:
