@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from lxctools import files
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 OURS = CHECKOUT / "bin"
 THEIRS = Path("/usr/bin")
@@ -70,6 +72,16 @@ def make_rootfs(path: Path) -> Path:
     (path / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/tmp:/bin/sh\n")
     (path / "etc" / "group").write_text("root:x:0:\nuser:x:1000:\n")
     return path
+
+
+def unmount_below(folder: Path) -> None:
+    """Unmount everything in folder and folder itself. A file system is busy for a moment after a loop device of its was let go."""
+    for point in reversed(files.mounts_in(str(folder))):
+        wait_until(lambda point=point: _unmounted(point), 10)
+
+
+def _unmounted(point: str) -> bool:
+    return run("umount", point).returncode == 0 or point not in files.mounts_in(point)
 
 
 def make_container(lxcpath: Path, name: str, config: str = "") -> Path:

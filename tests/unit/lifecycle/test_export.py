@@ -26,6 +26,7 @@ from lxctools.lifecycle.export import Wishes, export
 from lxctools.lifecycle.import_ import import_container
 from lxctools.linux import mount as kernel
 from lxctools.storage.archive import Damaged, Member, Sink
+from tests import host
 from tests.treecmp import describe_tree, differences
 from tests.trees import CAP_2, Disk, cap_3, fill
 
@@ -41,8 +42,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     """A tmpfs: what is exported and made can be anything, and is gone with it."""
     made = Disk("tmpfs", tmp_path)
     yield made
-    for point in reversed(files.mounts_in(str(tmp_path))):
-        kernel.umount2(point, 0)
+    host.unmount_below(tmp_path)
 
 
 @pytest.fixture

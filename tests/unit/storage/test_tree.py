@@ -18,6 +18,7 @@ from lxctools.errors import LxcError
 from lxctools.idmap.ranges import IdMap
 from lxctools.linux import mount as kernel
 from lxctools.storage import tree, tree_meta, tree_source
+from tests import host
 from tests.treecmp import describe_tree, differences
 from tests.trees import CAP_2, Disk, cap_3, fill, lists, make
 
@@ -31,9 +32,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        mounts = files.mounts_in(str(folder))
-        for point in reversed(mounts):
-            kernel.umount2(point, 0)
+        host.unmount_below(folder)
 
 
 @pytest.fixture(scope="module")
