@@ -27,7 +27,7 @@ COMMAND = Command(
     "[-n] NAME -t TEMPLATE [OPTIONS] [-- TEMPLATE-OPTIONS]",
     "Make a container: its folder, its configuration, and a root file system filled by the template.",
     (
-        Option("B", "bdev", REQUIRED, "bdev", "where the root file system lives: dir, overlay, btrfs, best", metavar="BACKEND"),
+        Option("B", "bdev", REQUIRED, "bdev", "where the root file system lives: dir, overlay, btrfs, loop, lvm, zfs, rbd, best", metavar="BACKEND"),
         Option("f", "config", REQUIRED, "config", "the configuration to begin with", metavar="FILE"),
         Option("t", "template", REQUIRED, "template", 'a template\'s name or path; "none": no root file system'),
         Option("0", "lvname", REQUIRED, "lvname", "LVM logical volume", metavar="NAME"),

@@ -54,10 +54,10 @@ def finish(conf: Config, copy: Copy) -> None:
     if os.geteuid() != 0 and maps:
         run_in_userns(maps, _inside, conf, copy)
     else:
-        _run_in_child(lambda: _inside(conf, copy))
+        run_in_child(lambda: _inside(conf, copy))
 
 
-def _run_in_child(call: Callable[[], None]) -> None:
+def run_in_child(call: Callable[[], None]) -> None:
     """Run call in a child; its failure comes back as an LxcError."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()

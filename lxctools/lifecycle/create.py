@@ -22,11 +22,14 @@ from ..config.conf import Config
 from ..config.system import system_value
 from ..errors import LxcError, describe
 from ..hooks.run import HookContext, run_line
+from ..linux import propagation, sched
 from ..storage import backend as storage
+from ..storage import place
 from ..storage.best import refuse_unprivileged, resolve_best
 from ..storage.place import opened_to_fill
 from ..template.run import find_template, run_template
 from ..undo import Undo
+from .clonehook import run_in_child
 from .folder import CONFIG, keep_rootfs
 from .reserve import container_root, give, make_parents, refuse_existing, reserve
 
@@ -184,20 +187,25 @@ def _make_rootfs(
         conf.set("lxc.rootfs.path", value)
     if not made and module.INFO.is_folder and not files.is_below(path, this.folder):
         this.undo(files.unlink_quietly, keep_rootfs(this.folder, path))
+    if made and module.INFO.host_only:
+        with opened_to_fill(module, path) as inside:
+            uid, gid = container_root(conf["lxc.idmap"])
+            if uid >= 0:
+                os.chown(inside.path, uid, gid)
     this.module = module
-    for place in [path] if module.INFO.is_folder else module.folders(path):
+    for folder in [path] if module.INFO.is_folder else module.folders(path):
         try:
-            give(place, *container_root(conf["lxc.idmap"]), this.undo)
+            give(folder, *container_root(conf["lxc.idmap"]), this.undo)
         except OSError as error:
-            raise LxcError(f'Error chowning "{place}" to container root: {describe(error)}') from error
+            raise LxcError(f'Error chowning "{folder}" to container root: {describe(error)}') from error
     this.rootfs = path
 
 
 def _note(this: _Creation, places: Sequence[str]) -> None:
     assert this.partial is not None
-    for place in places:
-        if os.path.isdir(place):
-            this.partial.note(place)
+    for folder in places:
+        if os.path.isdir(folder):
+            this.partial.note(folder)
 
 
 def _write_first(this: _Creation) -> None:
@@ -216,16 +224,16 @@ def _write_first(this: _Creation) -> None:
 def _run_template(this: _Creation) -> None:
     path = f"{this.folder}/{CONFIG}"
     assert this.module is not None
-    with opened_to_fill(this.module, this.rootfs) as place:
+    with opened_to_fill(this.module, this.rootfs) as inside:
         run_template(
             this.template,
             this.name,
             this.folder,
-            this.rootfs if place.fd < 0 else this.conf["lxc.rootfs.mount"],
+            this.rootfs if inside.fd < 0 else this.conf["lxc.rootfs.mount"],
             this.words,
             this.conf["lxc.idmap"],
             quiet=this.quiet,
-            tree=place.fd,
+            tree=inside.fd,
         )
     conf = Config.read(path)  # a template that wrote something unreadable has failed
     if not conf["lxc.rootfs.path"]:
@@ -243,7 +251,7 @@ def _run_template(this: _Creation) -> None:
 def _run_hooks(this: _Creation) -> None:
     """lxc.hook.create: argv and variables as for the destroy hook, with the type `create`. Raises LxcError.
 
-    The root file system is a folder of the host, which LXC_ROOTFS_MOUNT names, as the clone hook gets it.
+    LXC_ROOTFS_MOUNT names the root file system, as for the clone hook: what is no folder is mounted for the hooks alone.
     """
     if not this.hooks:
         return
@@ -251,6 +259,22 @@ def _run_hooks(this: _Creation) -> None:
     context = HookContext(this.name, this.lxcpath, conf, process.callers_environment())
     environment = context.outside()
     if this.rootfs and this.module is not None:
-        environment["LXC_ROOTFS_MOUNT"] = this.rootfs if this.module.INFO.is_folder else f"{this.folder}/rootfs"
-    for line in this.hooks:
-        run_line(line, this.name, context.version, "lxc", "create", [], environment, HOOK)
+        environment["LXC_ROOTFS_MOUNT"] = this.rootfs
+
+    def run_all() -> None:
+        for line in this.hooks:
+            run_line(line, this.name, context.version, "lxc", "create", [], environment, HOOK)
+
+    module = this.module
+    if not this.rootfs or module is None or module.INFO.is_folder:
+        run_all()
+        return
+    target = environment["LXC_ROOTFS_MOUNT"] = conf["lxc.rootfs.mount"]
+
+    def run_mounted() -> None:
+        sched.unshare(sched.CLONE_NEWNS)
+        propagation.slave_all()
+        place.attach(module.open_to_fill(this.rootfs), target, this.rootfs)
+        run_all()
+
+    run_in_child(run_mounted)

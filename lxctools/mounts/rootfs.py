@@ -39,11 +39,11 @@ def slave_all() -> None:
     propagation.slave_all()
 
 
-def mount_rootfs(conf: Config, backend: ModuleType | None = None, ask: Ask | None = None) -> Root:
+def mount_rootfs(conf: Config, backend: ModuleType | None = None, ask: Ask | None = None, *, tree: int = -1) -> Root:
     """Mount lxc.rootfs.path on lxc.rootfs.mount and return the Root; the host's own tree when there is no path.
 
     backend: mounts what is not a folder; a folder (or no backend) is bound here, with everything mounted below it.
-    ask: gets an idmapped mount from the monitor. Raises LxcError naming path and key.
+    ask: gets an idmapped mount from the monitor. tree: the root, where only the monitor could mount it. Raises LxcError naming path and key.
     """
     path = conf["lxc.rootfs.path"]
     if not path:
@@ -58,7 +58,7 @@ def mount_rootfs(conf: Config, backend: ModuleType | None = None, ask: Ask | Non
     try:
         if backend is None or backend.INFO.is_folder:
             return Root(_mount_folder(conf, path, place, ask), target)
-        fd = backend.open_mount(str.__str__(path), conf["lxc.rootfs.options"])
+        fd = tree if tree >= 0 else backend.open_mount(str.__str__(path), conf["lxc.rootfs.options"])
         detached.attach(fd, place)
         return Root(fd, target)
     except OSError as error:

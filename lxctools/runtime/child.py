@@ -94,7 +94,7 @@ def _run(arguments: Arguments) -> None:
     _check_folders(conf)
     nesting = lsm.allows_nesting(conf)  # asked while the host's /sys is in sight
     early: list[object] = []
-    root = rootfs.mount_rootfs(conf, _backend(conf), _ask(channel, early))
+    root = rootfs.mount_rootfs(conf, _backend(conf), _ask(channel, early), tree=run.root_fd)
     if conf["lxc.uts.name"] and "uts" not in conf["lxc.namespace.share"]:
         _set_host_name(conf["lxc.uts.name"])
     if not conf["lxc.keyring.session"]:

@@ -91,6 +91,7 @@ class Instance:
         "reboots",
         "report",
         "request",
+        "root_fd",
         "seccomp_fd",
         "server",
         "signal_fd",
@@ -122,6 +123,7 @@ class Instance:
         self.devpts_fd = -1
         self.seccomp_fd = -1
         self.pin_fd = -1
+        self.root_fd = -1  # the root, mounted detached for a child that may not do so itself
 
     @property
     def name(self) -> str:

@@ -270,7 +270,11 @@ def _boot(run: Instance) -> None:
     run.pin_fd = rootfs.pin(conf)
     iface.resolve_auto_gateways(conf.nets)
     run.cgroups.create_payload()
-    into = _clone(run, flags, shared, policy, label)
+    run.root_fd = _open_root(conf)
+    try:
+        into = _clone(run, flags, shared, policy, label)
+    finally:
+        run.close_fd("root_fd")
     assert run.channel is not None
     run.namespace_fds = spaces.keep(run.init_pid, run.clone_flags)
     if conf["lxc.sched.core"]:
@@ -305,6 +309,16 @@ def _boot(run: Instance) -> None:
         run.console.attach_peer(foreground=run.request.foreground)
     run.announce(states.RUNNING)
     run.report.running()
+
+
+def _open_root(conf: Config) -> int:
+    """The root file system mounted detached, where the root of a container with id maps could not mount it; else -1."""
+    if not conf["lxc.rootfs.path"] or not conf["lxc.idmap"] or os.geteuid() != 0:
+        return -1
+    module = storage_backend.for_config(conf)
+    if not module.INFO.host_only:
+        return -1
+    return int(module.open_mount(str.__str__(conf["lxc.rootfs.path"]), conf["lxc.rootfs.options"]))
 
 
 def _core_scheduling(pid: int) -> None:

@@ -47,11 +47,11 @@ _MODULES = {
     "overlay": "overlay",
     "overlayfs": "overlay",
     "btrfs": "btrfs",
-    "zfs": "",
-    "lvm": "",
-    "loop": "",
+    "zfs": "zfs",
+    "lvm": "lvm",
+    "loop": "loop",
     "nbd": "",
-    "rbd": "",
+    "rbd": "rbd",
 }
 DEFAULT_SIZE = 1 << 30  # bytes, of a new block device
 DEFAULT_FSTYPE = "ext4"
@@ -124,7 +124,7 @@ def load(name: str) -> ModuleType:
             raise LxcError("aufs is not in any kernel of today", remedy="an overlay does the same: lxc.rootfs.path = overlay:...")
         raise LxcError(f'there is no storage backend "{name}"', remedy=f"one of {' '.join(_MODULES)}")
     if not is_there(name):
-        raise Unsupported(f"not supported yet: the {name} storage backend", remedy="use dir, overlay or btrfs")
+        raise Unsupported(f"not supported yet: the {name} storage backend", remedy="use another one")
     from importlib import import_module
 
     return import_module("." + _MODULES[name], __package__)

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A root file system that is a zfs dataset, by the program zfs. The value is the dataset's name."""
+
+from __future__ import annotations
+
+from .. import log
+from ..config.system import system_value
+from ..errors import LxcError, describe
+from ..linux import detached
+from ..linux import mount as kernel
+from ..linux.mountopts import parse_options
+from . import dir as folder_backend
+from .backend import Info, Spec
+from .device import tool
+from .place import attach
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..idmap.ranges import IdMap
+
+INFO = Info("zfs", host_only=True, can_snapshot=True)
+
+
+def is_usable(lxcpath: str) -> bool:
+    """Whether the dataset of lxc.conf below which containers get theirs is there."""
+    try:
+        return exists(system_value("lxc.bdev.zfs.root") or "lxc")
+    except LxcError:
+        return False
+
+
+def _dataset(path: str) -> str:
+    """The dataset of a path: itself, or of an old configuration the one that is mounted there. Raises LxcError."""
+    if not path.startswith("/"):
+        return path
+    result = tool(["zfs", "list", "-H", "-o", "name,mountpoint"])
+    if result.status == 0:
+        for line in result.text().splitlines():
+            name, _, place = line.partition("\t")
+            if place == path.rstrip("/"):
+                return name
+    raise LxcError(f"no zfs dataset is mounted on {path}", remedy="name the dataset: lxc.rootfs.path = zfs:DATASET")
+
+
+def _zfs(*words: str) -> str:
+    result = tool(["zfs", *words])
+    if result.status != 0:
+        raise LxcError(f"zfs {' '.join(words)} {result.why()}")
+    return result.text().strip()
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a dataset. Raises LxcError where zfs is missing."""
+    dataset = _dataset(path)
+    result = tool(["zfs", "get", "-H", "-o", "name", "type", dataset])
+    return result.status == 0 and result.text().strip() == dataset
+
+
+def create(spec: Spec) -> tuple[str, bool]:
+    """Make the dataset and the mount point. Raises LxcError."""
+    root = spec.options.get("zfsroot") or system_value("lxc.bdev.zfs.root") or "lxc"
+    return _make(f"{root}/{spec.name}", spec)
+
+
+def _make(dataset: str, spec: Spec) -> tuple[str, bool]:
+    if exists(dataset):
+        raise LxcError(f"cannot make the zfs dataset {dataset}: it exists", remedy="choose another name, or another --zfsroot")
+    _zfs("create", "-o", f"mountpoint={spec.rootfs}", "-o", "canmount=noauto", "-p", dataset)
+    try:
+        folder_backend.make_folder(spec.rootfs)
+    except BaseException:
+        destroy(dataset)
+        raise
+    return f"zfs:{dataset}", True
+
+
+def depends(source_value: str) -> bool:
+    """zfs itself refuses to remove a dataset whose snapshots have clones."""
+    return False
+
+
+def snapshot(source_value: str, spec: Spec) -> str:
+    """A clone of a snapshot of the source, beside it. Raises LxcError."""
+    source = _dataset(source_value.partition(":")[2])
+    dataset = f"{source.rpartition('/')[0] or source}/{spec.name}"
+    if exists(dataset):
+        raise LxcError(f"cannot make the zfs dataset {dataset}: it exists", remedy="choose another name")
+    saved = f"{source}@{spec.name}"
+    _zfs("snapshot", "-r", saved)
+    try:
+        _zfs("clone", "-p", "-o", "canmount=noauto", "-o", f"mountpoint={spec.rootfs}", saved, dataset)
+        folder_backend.make_folder(spec.rootfs)
+    except BaseException:
+        tool(["zfs", "destroy", "-r", dataset])
+        tool(["zfs", "destroy", "-r", saved])
+        raise
+    return f"zfs:{dataset}"
+
+
+def belongings(path: str) -> list[str]:
+    """The dataset."""
+    return [path]
+
+
+def folders(path: str) -> list[str]:
+    """Nothing: the owner of what is in the file system is set in it."""
+    return []
+
+
+def destroy(path: str, beat: Callable[[], object] | None = None, maps: Sequence[IdMap] = ()) -> None:
+    """zfs destroy -r, and the snapshot of another dataset that it was cloned from. Raises LxcError."""
+    dataset = _dataset(path)
+    if "/" not in dataset or "@" in dataset:
+        raise LxcError(f"refusing to remove {dataset}: it is a whole pool or a snapshot", remedy="remove it by hand if it is yours")
+    if not exists(dataset):
+        log.info(f"the zfs dataset {dataset} is gone already")
+        return
+    origin = _zfs("get", "-H", "-o", "value", "origin", dataset)
+    _zfs("destroy", "-r", dataset)
+    if "@" in origin and origin.rpartition("@")[2] == dataset.rpartition("/")[2]:
+        _zfs("destroy", "-r", origin)  # one that snapshot() made; others are somebody else's
+
+
+def mount(path: str, target: str) -> None:
+    """Mount it on a folder. Raises LxcError."""
+    attach(open_mount(path), target, f"zfs:{path}")
+
+
+def open_mount(path: str, options: str = "", *, read_only: bool = False) -> int:
+    """Mount it detached. Raises LxcError."""
+    dataset = _dataset(path)
+    wanted = parse_options(options)
+    attributes = wanted.attributes | (kernel.MOUNT_ATTR_RDONLY if read_only else 0)
+    data = [*wanted.data, ("zfsutil", None), ("mntpoint", dataset)]
+    try:
+        return detached.filesystem("zfs", data, attributes, dataset)
+    except OSError as error:
+        raise LxcError(f"cannot mount the zfs dataset {dataset}: {describe(error)}") from error
+
+
+open_to_fill = open_mount

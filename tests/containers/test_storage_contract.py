@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One container's life on every storage backend, with real file systems: create, run, copy, snapshot, destroy.
+
+LXCTOOLS_TEST_VG names a volume group that the tests may use (a virtual machine has one): lvm is tested there only, and in
+the thin pool "pool" of it when there is one.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import host
+from tests.host import OURS, THEIRS, run
+
+GROUP = os.environ.get("LXCTOOLS_TEST_VG", "")
+HERE = ["dir", "overlay", "btrfs", "loop"]
+ALL = [*HERE, pytest.param("lvm", marks=pytest.mark.skipif(not GROUP, reason="LXCTOOLS_TEST_VG names no volume group"))]
+MAPS = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n"
+# from -> to -> whether a snapshot is possible
+SNAPSHOTS = {("dir", "overlay"), ("overlay", "overlay"), ("btrfs", "btrfs"), ("lvm", "lvm")}
+
+pytestmark = pytest.mark.usefixtures("unchanged_host")
+
+
+@pytest.fixture
+def place(lxcpath: Path) -> Iterator[Path]:
+    """An lxcpath on btrfs, with a template and a configuration."""
+    image, folder = lxcpath / "image", lxcpath / "b"
+    folder.mkdir()
+    lxcpath.chmod(0o755)
+    with image.open("wb") as file:
+        file.truncate(700 << 20)
+    subprocess.run(["mkfs.btrfs", "-q", image], check=True, capture_output=True)
+    subprocess.run(["mount", "-o", "loop", image, folder], check=True)
+    root = host.make_rootfs(lxcpath / "root")
+    (root / "etc" / "hostname").write_text("template\n")
+    template = lxcpath / "template"
+    template.write_text(
+        '#!/bin/sh\nfor word; do case $word in --rootfs=*) root=${word#--rootfs=};; esac; done\n'
+        f'cp -a {root}/. "$root"/ && chown -R 0:0 "$root"\n'
+    )
+    template.chmod(0o755)
+    (lxcpath / "conf").write_text(
+        "lxc.pty.max = 1024\nlxc.tty.max = 2\nlxc.net.0.type = empty\nlxc.mount.auto = proc:mixed sys:mixed\n"
+    )
+    try:
+        yield folder
+    finally:
+        for entry in folder.iterdir():
+            if host.running(folder, entry.name):
+                run(OURS / "lxc-stop", "-k", "-P", folder, "-n", entry.name)
+        subprocess.run(["umount", folder], check=True)
+
+
+def ours(command: str, place: Path, name: str, *words: object, fails: bool = False) -> str:
+    result = run(OURS / f"lxc-{command}", "-P", place, "-n", name, *words)
+    text = (result.stdout + result.stderr).decode()
+    assert (result.returncode != 0) == fails, text
+    return text
+
+
+def create(place: Path, name: str, kind: str, *words: object, more: str = "") -> None:
+    conf = place.parent / "conf"
+    if more:
+        (place.parent / "conf.more").write_text(conf.read_text() + more)
+        conf = place.parent / "conf.more"
+    size = ["--fssize", "64M"] if kind in ("loop", "lvm") else []
+    group = ["--vgname", GROUP] if kind == "lvm" else []
+    ours("create", place, name, "-B", kind, *size, *group, *words, "-f", conf, "-t", place.parent / "template")
+
+
+def value(place: Path, name: str) -> str:
+    lines = (place / name / "config").read_text().splitlines()
+    return next(line.split("=", 1)[1].strip() for line in lines if line.startswith("lxc.rootfs.path"))
+
+
+def runs(place: Path, name: str, command: str, tools: Path = OURS) -> str:
+    """What a command prints in the container, which is started by tools and ended."""
+    started = run(tools / "lxc-start", "-P", place, "-n", name)
+    assert started.returncode == 0, started.stderr
+    try:
+        result = run(OURS / "lxc-attach", "-P", place, "-n", name, "--", "/bin/sh", "-c", command)
+        assert result.returncode == 0, result.stderr
+        return result.stdout.decode()
+    finally:
+        run(tools / "lxc-stop", "-k", "-P", place, "-n", name)
+        host.wait_until(lambda: not host.running(place, name))
+
+
+def expected(kind: str, place: Path, name: str) -> str:
+    folder = place / name
+    return {
+        "dir": f"dir:{folder}/rootfs",
+        "overlay": f"overlay:{folder}/rootfs:{folder}/overlay/delta",
+        "btrfs": f"btrfs:{folder}/rootfs",
+        "loop": f"loop:{folder}/rootdev",
+        "lvm": f"lvm:/dev/{GROUP}/{name}",
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_life(place: Path, kind: str) -> None:
+    create(place, "c1", kind)
+    assert value(place, "c1") == expected(kind, place, "c1")
+    runs(place, "c1", "echo one >/mark")
+    assert runs(place, "c1", "cat /mark", THEIRS) == "one\n"
+    ours("copy", place, "c1", "-N", "c2")
+    assert value(place, "c2").startswith(f"{kind}:")
+    assert runs(place, "c2", "cat /mark; echo two >/mark") == "one\n"
+    assert runs(place, "c1", "cat /mark") == "one\n"
+    ours("destroy", place, "c2")
+    ours("destroy", place, "c1")
+    assert os.listdir(place) == []
+
+
+@pytest.mark.parametrize("kind", HERE)
+def test_id_maps(place: Path, kind: str) -> None:
+    place.chmod(0o755)
+    create(place, "c1", kind, more=MAPS)
+    assert runs(place, "c1", "echo one >/mark; rm -r /tmp; mkdir /tmp; ls -dn / /mark /etc | tr -s ' ' | cut -d' ' -f3,4 | uniq") == "0 0\n"
+    ours("copy", place, "c1", "-N", "c2")
+    assert runs(place, "c2", "cat /mark") == "one\n"
+    ours("destroy", place, "c2")
+    ours("destroy", place, "c1")
+    assert os.listdir(place) == []
+
+
+@pytest.mark.parametrize("target", ALL)
+@pytest.mark.parametrize("source", ALL)
+def test_copies(place: Path, source: str, target: str) -> None:
+    create(place, "c1", source)
+    runs(place, "c1", "echo one >/mark; rm /etc/group")
+    words = ["-L", "80M"] if target in ("loop", "lvm") else []
+    ours("copy", place, "c1", "-N", "c2", "-B", target, *words)
+    assert value(place, "c2").partition(":")[0] == target
+    assert runs(place, "c2", "cat /mark; ls /etc; cat /etc/hostname") == "one\nhostname\npasswd\nc2"
+    ours("destroy", place, "c2")
+    ours("destroy", place, "c1")
+
+
+@pytest.mark.parametrize("target", [*ALL, "zfs"])
+@pytest.mark.parametrize("source", ALL)
+def test_snapshots(place: Path, source: str, target: str) -> None:
+    create(place, "c1", source)
+    possible = (source, target) in SNAPSHOTS
+    said = ours("copy", place, "c1", "-N", "c2", "-s", "-B", target, fails=not possible)
+    if possible:
+        assert runs(place, "c2", "cat /etc/hostname") == "c2"
+        ours("destroy", place, "c2")
+    else:
+        assert "snapshot" in said and "copy it without -s" in said and "Traceback" not in said
+        assert sorted(os.listdir(place)) == ["c1"]
+    ours("destroy", place, "c1")
+
+
+def test_subvolumes_in_a_subvolume(place: Path) -> None:
+    create(place, "c1", "btrfs")
+    inner = place / "c1" / "rootfs" / "tmp" / "inner"
+    for folder in (inner, inner / "most"):
+        subprocess.run(["btrfs", "subvolume", "create", folder], check=True, capture_output=True)
+    (inner / "most" / "file").write_text("kept")
+    ours("copy", place, "c1", "-N", "c2", "-s")
+    assert (place / "c2/rootfs/tmp/inner/most/file").read_text() == "kept"
+    ours("destroy", place, "c1")
+    ours("destroy", place, "c2")
+    assert not subprocess.run(["btrfs", "subvolume", "list", place], check=True, capture_output=True).stdout
+
+
+def test_an_overlays_source_stays(place: Path) -> None:
+    create(place, "c1", "dir")
+    ours("copy", place, "c1", "-N", "c2", "-s")
+    assert "c2" in ours("destroy", place, "c1", fails=True)
+    assert run(THEIRS / "lxc-destroy", "-P", place, "-n", "c2").returncode == 0
+    assert (place / "c1/rootfs/bin/busybox").exists()
+    ours("destroy", place, "c1")
+
+
+@pytest.mark.parametrize("kind", ["overlay", "btrfs", "loop"])
+def test_theirs(place: Path, kind: str) -> None:
+    """C LXC makes it, we copy, start and remove it."""
+    words = ["-B", kind, *(["--fssize", "64M"] if kind == "loop" else [])]
+    made = run(THEIRS / "lxc-create", "-P", place, "-n", "c1", *words, "-f", place.parent / "conf", "-t", place.parent / "template")
+    assert made.returncode == 0, made.stderr
+    assert value(place, "c1") == expected(kind, place, "c1")
+    assert runs(place, "c1", "cat /etc/hostname") == "template\n"
+    ours("copy", place, "c1", "-N", "c2", *(["-s"] if kind != "loop" else []))
+    assert run(THEIRS / "lxc-destroy", "-P", place, "-n", "c2").returncode == 0
+    ours("destroy", place, "c1")
+    assert os.listdir(place) == []
+
+
+def test_what_cannot_be_made_leaves_nothing(place: Path) -> None:
+    for words in (["-B", "loop", "--fstype", "nosuch"], ["-B", "loop", "--fstype", "../ext4"], ["-B", "nbd"]):
+        said = ours("create", place, "c1", *words, "-f", place.parent / "conf", "-t", place.parent / "template", fails=True)
+        assert "Failed to create container c1" in said and "Traceback" not in said
+        assert os.listdir(place) == []
+
+
+def test_best(place: Path) -> None:
+    create(place, "c1", "best")
+    assert value(place, "c1").startswith("btrfs:")
+    ours("destroy", place, "c1")
