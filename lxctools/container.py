@@ -472,6 +472,15 @@ class Container:
 
         return console(self.name, self.lxcpath, ttynum, escape=escape)
 
+    def console_log(self, *, read: bool = True, clear: bool = False) -> bytes | None:
+        """Take what is in the monitor's buffer of the console, and clear it; None when it does not run.
+
+        Each byte is handed out once. Raises LxcError when it keeps no buffer.
+        """
+        from .protocol import client
+
+        return client.console_log(self.name, self.lxcpath, clear=clear, read=read, timeout=self.timeout)
+
     # -- what it uses ----------------------------------------------------------------------------------------------
 
     def get_cgroup_item(self, item: str) -> str | None:

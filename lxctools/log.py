@@ -17,6 +17,8 @@ import sys
 import syslog
 import time
 
+from . import paths
+
 LEVELS = ("TRACE", "DEBUG", "INFO", "NOTICE", "WARN", "ERROR", "CRIT", "ALERT", "FATAL", "NOTSET")
 TRACE, DEBUG, INFO, NOTICE, WARN, ERROR, CRIT, ALERT, FATAL, NOTSET = range(10)
 _SYSLOG_PRIORITY = (7, 7, 6, 5, 4, 3, 2, 1, 0, 5)
@@ -94,6 +96,18 @@ def open_file(path: str) -> None:
     _state.fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64)
     os.close(fd)
     _state.path = path
+
+
+def default_files(lxcpath: str, name: str) -> list[str]:
+    """Where the log of a container is when only -l is given: the first that can be opened.
+
+    LXC behaviour, but no folder is made for a container that does not exist.
+    """
+    candidates = [f"{paths.LOGPATH}/{name}.log"]
+    folder = f"{lxcpath}/{name}"
+    if not (paths.is_root() and lxcpath == paths.GLOBAL_LXCPATH) and os.path.isdir(folder):
+        candidates.insert(0, f"{folder}/{name}.log")
+    return candidates
 
 
 def close_file() -> None:

@@ -182,11 +182,7 @@ def _open_log_file(command: Command, values: Values) -> None:
         return
     if not values.name:
         return
-    candidates = [f"{paths.LOGPATH}/{values.name}.log"]
-    folder = f"{values.lxcpath}/{values.name}"
-    if not (paths.is_root() and values.lxcpath == paths.GLOBAL_LXCPATH) and os.path.isdir(folder):
-        candidates.insert(0, f"{folder}/{values.name}.log")
-    for path in candidates:
+    for path in log.default_files(values.lxcpath, values.name):
         try:
             log.open_file(path)
             return

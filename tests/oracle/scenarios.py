@@ -241,6 +241,12 @@ SCENARIOS = [
     S("console-undefined", ABSENT, "lxc-console -P {P} -n nosuch"),
     S("console-bad-tty", RUNNING, "lxc-console -P {P} -n {N} -t 99"),
     S("monitor-quit-none", ABSENT, "lxc-monitor -P {P} -Q", ours=(1, "lxc-monitord"), differs="`-Q` without a daemon says nothing"),
+    # lxc-checkpoint: what is refused before criu would be needed
+    S("checkpoint-undefined", ABSENT, "lxc-checkpoint -P {P} -n nosuch -D {P}/x", words=("nosuch is not defined",)),
+    S("checkpoint-stopped", STOPPED, "lxc-checkpoint -P {P} -n {N} -D {P}/x", words=("c1 not running, not checkpointing",)),
+    S("checkpoint-running-restore", RUNNING, "lxc-checkpoint -P {P} -n {N} -r -D {P}/x", words=("c1 is running, not restoring",)),
+    S("checkpoint-no-folder", RUNNING, "lxc-checkpoint -P {P} -n {N} -s", words=("could not parse command line",)),
+    S("checkpoint-restore-and-stop", RUNNING, "lxc-checkpoint -P {P} -n {N} -r -s -D {P}/x", words=("could not parse command line",)),
     # The common layer
     *[S(f"{tool}-version", ABSENT, f"lxc-{tool} --version") for tool in ("start", "attach", "ls")],
     *[S(f"{tool}-help-status", ABSENT, f"lxc-{tool} --help") for tool in ("start", "attach", "info", "ls", "stop", "create")],
