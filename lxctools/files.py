@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import _signal
 import errno
 import fcntl
+import itertools
 import os
 import stat
 import struct
+import time
 
 from .errors import LxcError, describe
 
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 IMMUTABLE, APPEND = 0x10, 0x20  # ioctl_iflags(2)
 _SUBVOLUME_ROOT = 256  # the inode of every btrfs subvolume's top folder
+_ALONE = 0.02  # seconds after which a removal is long
+_AT_ONCE = 10000  # entries that are listed before they are removed
+_TRIES = 100
 _DEEPEST = 100  # descriptors that are held open at once; what lies deeper is first moved up
 
 
@@ -153,9 +159,13 @@ def _is_removable(parent: int, name: str, path: str) -> bool:
 
 
 class _Removal:
-    """One removal. Without recursion: a container's owner decides how deep its folders are."""
+    """One removal. Without recursion: a container's owner decides how deep its folders are.
 
-    __slots__ = ("_beat", "_lifted", "_moved", "_prefix", "_shown", "_top")
+    When it takes long a helper, a process, begins at the other end. The two need not speak with each other: each passes over
+    what is gone already, and whoever is alone removes everything.
+    """
+
+    __slots__ = ("_anew", "_beat", "_helper", "_lifted", "_moved", "_prefix", "_shown", "_top")
 
     def __init__(self, shown: str, beat: Callable[[], object] | None) -> None:
         self._shown = shown
@@ -164,11 +174,14 @@ class _Removal:
         self._moved = 0
         self._lifted: list[str] = []  # what was moved to the top and is still to be removed
         self._prefix = f".{os.urandom(8).hex()}."
+        self._helper = 0  # its pid; -1 when none is to be started
+        self._anew = _TRIES  # how often a folder that has been filled again is emptied again
 
     def run(self, parent: int, name: str) -> None:
         """Remove the folder name in parent. Raises OSError, LxcError."""
         # A folder being emptied: its descriptor, its name in the one before it, and the folders in it that are left.
         stack: list[tuple[int, str, list[str]]] = []
+        alone_until = time.monotonic() + _ALONE
         try:
             self._enter(stack, parent, name)
             self._top = stack[0][0]
@@ -176,16 +189,71 @@ class _Removal:
                 fd, own_name, left = stack[-1]
                 if left:
                     self._descend(stack, fd, left)
+                    if self._helper == 0 and time.monotonic() > alone_until:
+                        self._get_help(stack)
                 elif len(stack) == 1 and self._lifted:
                     left += self._lifted
                     self._lifted.clear()
                 else:
-                    stack.pop()
-                    os.close(fd)
-                    self._rmdir(stack[-1][0] if stack else parent, own_name)
+                    self._leave(stack, stack[-2][0] if len(stack) > 1 else parent, own_name)
         finally:
+            if self._helper > 0:
+                _end(self._helper)
             for fd, _name, _left in stack:
                 os.close(fd)
+
+    def _leave(self, stack: list[tuple[int, str, list[str]]], parent: int, name: str) -> None:
+        """Remove the innermost folder, which has been emptied."""
+        os.close(stack.pop()[0])
+        try:
+            self._rmdir(parent, name)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or not self._anew:
+                raise
+            # Somebody writes in it, or its file system has not listed what came after a removed entry.
+            self._anew -= 1
+            self._enter(stack, parent, name)
+            if len(stack) == 1:
+                self._top = stack[0][0]
+
+    def _get_help(self, stack: list[tuple[int, str, list[str]]]) -> None:
+        """Start the helper, where it can run beside us."""
+        self._helper = -1
+        if len(os.sched_getaffinity(0)) < 2 or not any(len(left) > 1 for _fd, _name, left in stack):
+            return
+        parent = os.getpid()
+        before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
+        try:
+            self._helper = os.fork()
+            if self._helper == 0:
+                try:
+                    self._help(stack, parent)
+                finally:
+                    os._exit(0)
+        except OSError:
+            self._helper = -1  # then it takes longer
+        finally:
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
+
+    def _help(self, stack: list[tuple[int, str, list[str]]], parent: int) -> None:
+        """The helper's life: what the other comes to last, first. What it cannot remove is left to the other to tell of."""
+        self._beat = None
+        for fd, _name, left in stack:
+            for name in left:
+                own: list[tuple[int, str, list[str]]] = []
+                try:
+                    self._enter(own, fd, name)
+                    while own and os.getppid() == parent:
+                        inner, own_name, inside = own[-1]
+                        if inside and len(own) < _DEEPEST:
+                            self._enter(own, inner, inside.pop(0))
+                        else:
+                            own.pop()
+                            os.close(inner)
+                            self._rmdir(own[-1][0] if own else fd, own_name)
+                except (OSError, LxcError):
+                    for inner, _own_name, _inside in own:
+                        os.close(inner)
 
     def _descend(self, stack: list[tuple[int, str, list[str]]], fd: int, left: list[str]) -> None:
         name = left.pop()
@@ -205,31 +273,40 @@ class _Removal:
 
     def _enter(self, stack: list[tuple[int, str, list[str]]], parent: int, name: str) -> None:
         """Open a folder, remove the files in it, and put it on the stack with the folders in it."""
-        fd = os.open(name, _FOLDER, dir_fd=parent)
+        try:
+            fd = os.open(name, _FOLDER, dir_fd=parent)
+        except FileNotFoundError:
+            if stack:
+                return  # somebody else was faster
+            raise
         try:
             status = os.fstat(fd)
             if stack and status.st_dev != os.fstat(parent).st_dev and status.st_ino != _SUBVOLUME_ROOT:
                 raise LxcError(f"refusing to remove {self._shown}: another file system is mounted on {name} in it")
             if self._beat is not None:
                 self._beat()
-            inside = []
-            unlink = os.unlink
+            inside: list[str] = []
             with os.scandir(fd) as entries:
-                listed = list(entries)
-            for entry in listed:
-                if entry.is_dir(follow_symlinks=False):
-                    inside.append(entry.name)
-                    continue
-                try:
-                    unlink(entry.name, dir_fd=fd)
-                except PermissionError as error:
-                    self._again(fd, entry.name, error, unlink)
-                except FileNotFoundError:
-                    pass  # somebody else was faster
+                while listed := list(itertools.islice(entries, _AT_ONCE)):
+                    self._unlink(fd, listed, inside)
         except BaseException:
             os.close(fd)
             raise
         stack.append((fd, name, inside))
+
+    def _unlink(self, fd: int, listed: list[os.DirEntry[str]], inside: list[str]) -> None:
+        """Remove those of the entries of a folder that are none, and add the names of the others to inside."""
+        unlink = os.unlink
+        for entry in listed:
+            if entry.is_dir(follow_symlinks=False):
+                inside.append(entry.name)
+                continue
+            try:
+                unlink(entry.name, dir_fd=fd)
+            except PermissionError as error:
+                self._again(fd, entry.name, error, unlink)
+            except FileNotFoundError:
+                pass  # somebody else was faster
 
     def _rmdir(self, parent: int, name: str) -> None:
         try:
@@ -248,6 +325,15 @@ class _Removal:
         if stat.S_ISREG(kind) or stat.S_ISDIR(kind):
             unprotect(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent))
         remove(name, dir_fd=parent)
+
+
+def _end(pid: int) -> None:
+    """End a helper."""
+    try:
+        os.kill(pid, _signal.SIGKILL)
+        os.waitpid(pid, 0)
+    except (ProcessLookupError, ChildProcessError):
+        pass  # who waits for every child was faster
 
 
 def unprotect(fd: int) -> None:

@@ -136,7 +136,7 @@ def export(source: Source, target: str, wishes: Wishes) -> None:
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise LxcError(f"cannot write {target}: {describe(error)}") from error
+        raise LxcError(f"cannot write {target}: {error.strerror}") from error
     try:
         try:
             _pack(source, argv, fd, target, wishes)
@@ -156,6 +156,11 @@ def export(source: Source, target: str, wishes: Wishes) -> None:
         raise
 
 
+def as_its_root(maps: Sequence[IdMap]) -> bool:
+    """Whether files of a container with these maps are to be reached as its root: by a caller who is not the host's."""
+    return bool(maps) and os.geteuid() != 0
+
+
 def _pack(source: Source, argv: Sequence[str], fd: int, shown: str, wishes: Wishes) -> None:
     """Write the archive through zstd. Raises LxcError."""
     failure = ""
@@ -165,7 +170,7 @@ def _pack(source: Source, argv: Sequence[str], fd: int, shown: str, wishes: Wish
         source.read()
         maps = source.conf["lxc.idmap"]
         try:
-            if os.geteuid() != 0 and maps:
+            if as_its_root(maps):
                 run_in_userns(maps, _write, source, packer.file, wishes, ())
             else:
                 _write(source, packer.file, wishes, maps)

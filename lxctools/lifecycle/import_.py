@@ -32,7 +32,7 @@ from ..storage.archive_read import TreeReader, below
 from ..storage.tree_meta import shift_of
 from ..undo import Undo
 from .copyconf import Move, rewrite
-from .export import CHECKSUM, FILES, FORMAT, LARGEST_TEXT, MANIFEST, ROOTFS, SNAPS, SNAPSHOT_FILES, STDIO, Filter, compressor, hooks_of
+from .export import CHECKSUM, FILES, FORMAT, LARGEST_TEXT, MANIFEST, ROOTFS, SNAPS, SNAPSHOT_FILES, STDIO, Filter, as_its_root, compressor, hooks_of
 from .folder import CONFIG, MARK
 from .recover import settle
 from .reserve import make_parents, refuse_existing, reserve
@@ -198,7 +198,7 @@ def _read(this: _Import, name: str, backend: str) -> dict[str, tuple[Config, str
     for snapshot in this.manifest.snapshots:
         path, conf, value = _make_snapshot(this, snapshot)
         configs[path] = conf, value
-    if os.geteuid() != 0 and maps:
+    if as_its_root(maps):
         for root in this.roots:
             storage.give(root.path, maps)
         run_in_userns(maps, _unpack, this, first, (), [IdMap(row.kind, row.nsid, row.nsid, row.count) for row in maps])

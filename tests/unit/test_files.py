@@ -214,6 +214,91 @@ def test_mounts_are_never_crossed(tmp_path: Path) -> None:
     assert (outside / "file").read_text() == "mine" and (top / "first").is_dir(), "nothing was begun"
 
 
+@pytest.fixture
+def helped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A helper from the beginning, and lists of three entries."""
+    monkeypatch.setattr(files, "_ALONE", 0.0)
+    monkeypatch.setattr(files, "_AT_ONCE", 3)
+    monkeypatch.setattr(files.os, "sched_getaffinity", lambda pid: {0, 1})
+
+
+@pytest.mark.parametrize("deep", [3, 250])
+def test_two_remove_one_tree(tmp_path: Path, helped: None, deep: int) -> None:
+    top = tmp_path / "top"
+    for number in range(60):
+        (top / f"{number % 7}" / f"{number}").mkdir(parents=True)
+        for name in range(20):
+            (top / f"{number % 7}" / f"{number}" / f"{name}").touch()
+    for first in ("a", "z"):
+        fd = os.open(top, os.O_RDONLY)
+        for _ in range(deep):
+            os.mkdir(first, dir_fd=fd)
+            below = os.open(first, os.O_RDONLY, dir_fd=fd)
+            os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+            os.close(fd)
+            fd = below
+        os.close(fd)
+    before = open_fds()
+    files.remove_tree(str(top))
+    assert not top.exists() and open_fds() == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+@as_root
+def test_two_remove_what_is_protected(tmp_path: Path, helped: None) -> None:
+    top = tmp_path / "top"
+    for number in range(30):
+        folder = top / f"{number}" / "fixed"
+        folder.mkdir(parents=True)
+        (folder / "log").touch()
+        for path, flag in ((folder / "log", files.APPEND), (folder, files.IMMUTABLE)):
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                files.set_inode_flags(fd, files.inode_flags(fd) | flag)
+            except OSError:
+                pytest.skip("this file system protects nothing")
+            finally:
+                os.close(fd)
+    files.remove_tree(str(top))
+    assert not top.exists()
+
+
+def test_an_interruption_ends_the_helper_too(tmp_path: Path, helped: None) -> None:
+    top = tmp_path / "top"
+    for number in range(300):
+        (top / f"{number % 10}" / f"{number}").mkdir(parents=True)
+    beats = 0
+
+    def beat() -> None:
+        nonlocal beats
+        beats += 1
+        if beats == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        files.remove_tree(str(top), beat)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    files.remove_tree(str(top))
+    assert not top.exists()
+
+
+def test_what_is_filled_again_is_emptied_again(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    (top / "a" / "b").mkdir(parents=True)
+    left = 5
+
+    def beat() -> None:
+        nonlocal left
+        if left and (top / "a").exists() and not (top / "a" / f"new{left}").exists():
+            (top / "a" / f"new{left}").touch()
+            left -= 1
+
+    files.remove_tree(str(top), beat)
+    assert not top.exists() and left < 5
+
+
 @as_root
 def test_a_mount_that_appears_later_is_not_crossed(tmp_path: Path) -> None:
     top = tmp_path / "top"

@@ -20,6 +20,8 @@ from lxctools import files
 from lxctools.config.conf import Config
 from lxctools.errors import LxcError
 from lxctools.idmap.ranges import IdMap
+from lxctools.lifecycle import export as exporting
+from lxctools.lifecycle import import_ as importing
 from lxctools.lifecycle import steps
 from lxctools.lifecycle.copy import Source
 from lxctools.lifecycle.export import Wishes, export
@@ -125,6 +127,35 @@ def test_owners_follow_the_map(disk: Disk, lxcpath: Path) -> None:
         f"d: xattrs: {{'security.capability': {CAP_2!r}}} and {{}}",
     ]
     assert os.stat(lxcpath / "c2").st_uid == 100000
+
+
+def test_by_the_containers_root(disk: Disk, lxcpath: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a caller other than root does it: ids are those inside, on both sides."""
+    folder = container(lxcpath, config=MAPPED)
+    for path, owner in ((lxcpath, 0), (folder, 100000), (folder / "rootfs", 100000)):
+        os.chown(path, owner, owner)
+        path.chmod(0o755)
+    for name, owner in (("root", 100000), ("user", 101000)):
+        path = folder / "rootfs" / name
+        path.write_text(name)
+        os.chown(path, owner, owner)
+        path.chmod(0o640)
+    os.setxattr(folder / "rootfs" / "root", "security.capability", cap_3(100000))
+    before = describe_tree(folder / "rootfs")
+    for module in (exporting, importing):
+        monkeypatch.setattr(module, "as_its_root", bool)
+    ship(lxcpath, disk.at / "c1.lxc")
+    data = subprocess.run(["zstd", "-dcq", disk.at / "c1.lxc"], check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        owners = {entry.name: entry.uid for entry in tar}
+        assert (owners["rootfs/root"], owners["rootfs/user"]) == (0, 1000)
+    import_container(str(disk.at / "c1.lxc"), "c2", str(lxcpath))
+    assert differences(before, lxcpath / "c2" / "rootfs") == []
+    # And by the host's root: the same files.
+    monkeypatch.undo()
+    monkeypatch.setattr("lxctools.paths.runtime_dir", lambda: str(disk.at / "run"))
+    import_container(str(disk.at / "c1.lxc"), "c3", str(lxcpath))
+    assert differences(before, lxcpath / "c3" / "rootfs") == []
 
 
 def test_hooks_fstab_and_snapshots_come_along(disk: Disk, lxcpath: Path) -> None:

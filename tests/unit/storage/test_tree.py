@@ -16,6 +16,7 @@ import pytest
 from lxctools import files
 from lxctools.errors import LxcError
 from lxctools.idmap.ranges import IdMap
+from lxctools.idmap.userns import run_in_userns
 from lxctools.linux import mount as kernel
 from lxctools.storage import tree, tree_meta, tree_source
 from tests import host
@@ -189,6 +190,29 @@ def many(top: Path, folders: int = 60, each: int = 30) -> None:
         folder.mkdir(parents=True)
         for index in range(each):
             (folder / f"{index}").write_bytes(b"%d" % index * 100)
+
+
+def test_by_the_root_of_a_container(disk: Disk, crew: str) -> None:
+    """In a user namespace, without the right to mount: what belongs to the container's ids is copied as it is."""
+    disk.at.chmod(0o755)
+    source = disk.at / "source"
+    many(source, 12)
+    make(source / "ping", b"", 0o755, (100000, 100000))
+    make(source / "su", b"", 0o4755, (100000, 100000))
+    make(source / "user's", b"x", 0o600, (101000, 101001))
+    os.setxattr(source / "user's", tree_meta.ACCESS, lists(100007, 100008))
+    for folder, _folders, names in os.walk(source):
+        for path in (folder, *(f"{folder}/{name}" for name in names)):
+            status = os.stat(path)
+            if not status.st_uid:
+                os.chown(path, 100000, 100000)
+    (source / "ping").chmod(0o755)
+    os.setxattr(source / "ping", "security.capability", cap_3(100000))
+    (disk.at / "new").mkdir()
+    os.chown(disk.at / "new", 100000, 100000)
+    maps = [IdMap("u", 0, 100000, 65536), IdMap("g", 0, 100000, 65536)]
+    run_in_userns(maps, tree.copy_tree, str(source), str(disk.at / "new" / "target"))
+    assert differences(source, disk.at / "new" / "target") == []
 
 
 def test_what_vanishes_meanwhile_is_told(disk: Disk, crew: str) -> None:
