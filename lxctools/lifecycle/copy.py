@@ -182,13 +182,10 @@ def build(
 
 def _clone(source: Source, name: str, work: str, wishes: Wishes, progress: Progress) -> Cloned:
     step("copy the root file system")
-    done = 0
 
-    def beat(total: int) -> None:
-        nonlocal done
+    def beat(done: int) -> None:
         step("copying")
-        progress(total - done)
-        done = total
+        progress.reached(done)
 
     spec = storage.Spec(work, name, wishes.options)
     return clone_rootfs(
@@ -199,6 +196,7 @@ def _clone(source: Source, name: str, work: str, wishes: Wishes, progress: Progr
         maybe_snapshot=wishes.maybe_snapshot,
         keep_type=wishes.keep_type,
         beat=beat,
+        expect=progress.expect,
     )
 
 

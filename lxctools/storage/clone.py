@@ -50,7 +50,7 @@ class Cloned:
 class _Job:
     """What the steps share. kind, path, module: of the source; folder: the source container's."""
 
-    __slots__ = ("beat", "conf", "folder", "kind", "maps", "module", "new_maps", "path", "spec")
+    __slots__ = ("beat", "conf", "expect", "folder", "kind", "maps", "module", "new_maps", "path", "spec")
 
     def __init__(self, conf: Config, spec: storage.Spec, folder: str, maps: Sequence[IdMap] | None) -> None:
         self.conf = conf
@@ -62,6 +62,7 @@ class _Job:
         self.maps: Sequence[IdMap] = conf["lxc.idmap"]
         self.new_maps = self.maps if maps is None else maps
         self.beat: Callable[[int], object] | None = None
+        self.expect: Callable[[int], object] | None = None
 
     @property
     def shift(self) -> tuple[Sequence[IdMap], Sequence[IdMap]] | None:
@@ -79,18 +80,21 @@ def clone_rootfs(
     keep_type: bool = False,
     maps: Sequence[IdMap] | None = None,
     beat: Callable[[int], object] | None = None,
+    expect: Callable[[int], object] | None = None,
 ) -> Cloned:
     """Make the root file system of a new container from that of another one. Raises LxcError; then nothing of it is left.
 
     conf: of the source. spec: the new container's folder (which exists), its name, and --fssize ... options. source: the
     source container's folder; default: where conf was read. backend: the type wanted, "" for LXC's choice. snapshot: a
     snapshot, or nothing. maybe_snapshot with keep_type: as lxc-snapshot does it, a full copy where there can be no snapshot.
-    maps: of the new container, default: the source's; owners are shifted. beat: called with the bytes copied so far.
+    maps: of the new container, default: the source's; owners are shifted. beat: called with the bytes copied so far;
+    expect: with how many there are, about, when it takes a while.
     """
     if not conf["lxc.rootfs.path"]:
         return Cloned("", False, _nothing)
     job = _Job(conf, spec, source or os.path.dirname(conf.path), maps)
     job.beat = beat
+    job.expect = expect
     if not job.module.exists(job.path):
         raise LxcError(f"the root file system {job.path} of the container to copy does not exist", remedy="check lxc.rootfs.path")
     target, snapshot = _choose(job, storage.plain(backend), snapshot, maybe_snapshot, keep_type)
@@ -209,7 +213,7 @@ def _copy_apart(job: _Job, module: ModuleType, path: str) -> None:
 def _copy_now(job: _Job, module: ModuleType, path: str) -> CopyReport:
     with opened(job.module, job.path, job.conf["lxc.rootfs.options"]) as source, opened_to_fill(module, path) as target:
         try:
-            return copy_tree(source.path, target.path, shift=job.shift, beat=job.beat)
+            return copy_tree(source.path, target.path, shift=job.shift, beat=job.beat, expect=job.expect)
         except LxcError as error:
             # The paths of mounts that nobody else sees say nothing to the user.
             error.message = error.message.replace(source.path, job.path).replace(target.path, path)
