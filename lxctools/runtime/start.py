@@ -19,6 +19,7 @@ from ..confine import limits, lsm, seccomp
 from ..errors import LxcError, describe
 from ..hooks.run import run_hooks, run_script
 from ..idmap import apply as idmap_apply
+from ..idmap.ranges import to_host
 from ..linux import sched, signals
 from ..mounts import idmapped, rootfs
 from ..network import iface
@@ -358,6 +359,10 @@ def _host_console(run: Instance) -> None:
     run.console = Console(conf)
     if conf["lxc.pty.max"] <= 1:
         run.console.open_host_pty()
+        maps = conf["lxc.idmap"]
+        uid, gid = to_host(maps, "u", 0), to_host(maps, "g", 0)
+        if maps and uid is not None and gid is not None:
+            os.fchown(run.console.slave, uid, gid)  # the host's devpts made it: inside it would be nobody's
 
 
 def _clone(

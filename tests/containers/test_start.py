@@ -99,8 +99,9 @@ def test_init_environment_and_signals(unchanged_host: None, lxcpath: Path) -> No
     ours("stop", lxcpath, "-k", check=True)
 
 
-def test_id_map(unchanged_host: None, lxcpath: Path) -> None:
-    config = "lxc.idmap = u 0 200000 65536\nlxc.idmap = g 0 200000 65536\n"
+@pytest.mark.parametrize("console", ["lxc.pty.max = 1024\n", "lxc.pty.max = 0\n"], ids=["own console", "the host's devpts"])
+def test_id_map(unchanged_host: None, lxcpath: Path, console: str) -> None:
+    config = f"lxc.idmap = u 0 200000 65536\nlxc.idmap = g 0 200000 65536\n{console}"
     folder = host.make_container(lxcpath, "c1", config)
     for path in [lxcpath, folder]:
         path.chmod(0o755)
@@ -109,8 +110,9 @@ def test_id_map(unchanged_host: None, lxcpath: Path) -> None:
     ours("start", lxcpath, check=True)
     init = int(ours("info", lxcpath, "-pH").stdout)
     assert os.stat(f"/proc/{init}").st_uid == 200000
-    inside = ours("attach", lxcpath, "--", "sh", "-c", "id -u; echo x >/dev/null; cat /proc/self/uid_map; touch /tmp/made").stdout.split()
-    assert inside == [b"0", b"0", b"200000", b"65536"]
+    inside = ours("attach", lxcpath, "--", "sh", "-c", "id -u; echo x >/dev/null; cat /proc/self/uid_map; touch /tmp/made; ls -ln /dev/console").stdout.split()
+    assert inside[:4] == [b"0", b"0", b"200000", b"65536"]
+    assert inside[6] == b"0", "the console is its root's"
     assert (folder / "rootfs/tmp/made").stat().st_uid == 200000
     ours("stop", lxcpath, "-k", check=True)
 
