@@ -74,7 +74,7 @@ class Filter:
         self._pid = -1
         try:
             ends = (end, other) if packs else (other, end)
-            self._pid = process.spawn(argv, stdin=ends[0], stdout=ends[1], stderr=theirs)
+            self._pid = process.spawn(argv, stdin=ends[0], stdout=ends[1], stderr=theirs, setsid=True)  # ^C is for us
         except BaseException:
             os.close(self.file)
             os.close(errors)

@@ -324,9 +324,8 @@ def _tree(this: _Import, member: Member, root: _Root, maps: Sequence[IdMap], kno
     step(f"unpack {root.prefix}")
     with (
         place.opened_to_fill(root.module, root.path) as folder,
-        TreeReader(this.stream, folder.path, shift_of((this.manifest.maps, maps)), known, this.beat) as tree,
+        TreeReader(this.stream, folder.path, root.path, shift_of((this.manifest.maps, maps)), known, this.beat) as tree,
     ):
-        tree.shown = root.path
         while (path := below(root.prefix, member.path)) is not None:
             link = below(root.prefix, member.link) if member.link else ""
             if link is None:

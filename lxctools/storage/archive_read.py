@@ -38,15 +38,15 @@ class TreeReader:
     """Makes a tree in an empty folder. maps: of the container it is for. bytes: of files' data so far."""
 
     __slots__ = (
-        "_beat", "_fd", "_late", "_left_out", "_maps", "_own", "_path", "_shift", "_stack", "_stream", "_top", "bytes", "shown",
+        "_beat", "_fd", "_late", "_left_out", "_maps", "_name", "_own", "_path", "_shift", "_stack", "_stream", "_top", "bytes",
     )  # fmt: skip
 
     def __init__(
-        self, stream: Stream, top: str, shift: Shift | None, maps: Sequence[IdMap], beat: Callable[[int], object]
+        self, stream: Stream, top: str, shown: str, shift: Shift | None, maps: Sequence[IdMap], beat: Callable[[int], object]
     ) -> None:
-        """top: the folder. Raises LxcError."""
+        """top: the folder; shown: how it is called in messages. Raises LxcError."""
         self._stream = stream
-        self.shown = top
+        self._name = shown
         self._shift = shift
         self._maps = maps
         self._beat = beat
@@ -58,14 +58,14 @@ class TreeReader:
         self._left_out: set[str] = set()
         self.bytes = 0
         try:
-            self._top = os.open(top, FOLDER)
+            self._top = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 drop_inherited(self._top)
             except BaseException:
                 os.close(self._top)
                 raise
         except OSError as error:
-            raise LxcError(f"cannot unpack into {top}: {describe(error)}") from error
+            raise LxcError(f"cannot unpack into {shown}: {describe(error)}") from error
 
     def __enter__(self) -> TreeReader:
         return self
@@ -86,7 +86,7 @@ class TreeReader:
 
     def _failed(self, error: OSError) -> LxcError:
         remedy = "make room on its file system" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        return LxcError(f"cannot unpack {self.shown}/{shown(self._path)}: {describe(error)}", remedy=remedy)
+        return LxcError(f"cannot unpack {self._name}/{shown(self._path)}: {describe(error)}", remedy=remedy)
 
     def _member(self, path: str, member: Member, link: str) -> None:
         if not path:
