@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .config.check import Problem, Reading
     from .config.conf import Config
     from .config.peek import Peek
+    from .lifecycle import exchange
     from .lifecycle.snapshot import Snapshot
 
 FOREVER = -1
@@ -480,6 +481,48 @@ class Container:
         from .protocol import client
 
         return client.console_log(self.name, self.lxcpath, clear=clear, read=read, timeout=self.timeout)
+
+    # -- its files -------------------------------------------------------------------------------------------------
+
+    def push_files(
+        self,
+        sources: Sequence[str],
+        path: str,
+        *,
+        mode: int | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        recursive: bool = False,
+        parents: bool = False,
+    ) -> None:
+        """Copy files of the host ("-": standard input) to a path in it, running or not. Raises LxcError.
+
+        uid, gid: numbers in the container, 0 for new files. parents: make the folders that are missing.
+        """
+        from .lifecycle import exchange, transfer
+
+        owner = transfer.Owner(mode, uid, gid)
+        exchange.push(self._files(), sources, path, owner, recursive=recursive, parents=parents)
+
+    def pull_files(self, paths: Sequence[str], target: str, *, mode: int | None = None, recursive: bool = False) -> None:
+        """Copy files out of it, running or not, to a path of the host ("-": standard output). Raises LxcError."""
+        from .lifecycle import exchange
+
+        exchange.pull(self._files(), paths, target, mode=mode, recursive=recursive)
+
+    def edit_file(self, path: str, editor: str, folder: str) -> bool:
+        """Run an editor (a shell command) on one of its files, in an empty private folder of the host; whether it was changed.
+
+        Raises LxcError; the text is in the folder then.
+        """
+        from .lifecycle import exchange
+
+        return exchange.edit(self._files(), path, editor, folder)
+
+    def _files(self) -> exchange.Container:
+        from .lifecycle import exchange
+
+        return exchange.Container(self.name, self.lxcpath, self.config)
 
     # -- what it uses ----------------------------------------------------------------------------------------------
 
