@@ -91,7 +91,7 @@ def _run(name: str, argv: list[str]) -> int:
     called = _called(argv, command)
     try:
         if hasattr(module, "parse"):
-            return int(module.run(module.parse(argv[1:], called)))
+            return int(module.run(_own_reading(module, argv[1:], called)))
         values = _options.read(command, argv[1:], called=called, version=LXC_VERSION)
     except _options.Ended as end:
         return _ended(module, end)
@@ -123,6 +123,14 @@ def _run(name: str, argv: list[str]) -> int:
             remedy="the user who started it may, and root",
         ) from error
     return code
+
+
+def _own_reading(module: ModuleType, words: list[str], called: str) -> Values:
+    """The values of a command that reads its command line itself; --help and --version are every command's. Raises Ended."""
+    if words[:1] == ["--version"]:
+        raise _options.Ended(0, stdout=f"{LXC_VERSION}\n")
+    values: Values = module.parse(["-h"] if words[:1] == ["--help"] else words, called)
+    return values
 
 
 def _module(name: str) -> ModuleType:

@@ -75,15 +75,13 @@ class Command:
     named: the command is about one container, whose name is -n or the first word. many_paths: -P may be repeated.
     makes: the command may make a container of that name, so the name is held to the stricter rule.
     bad_name: exit code for a name that cannot exist. undo: SIGTERM and SIGHUP unwind instead of killing, so that what
-    is half done is undone. check: called with the Values after reading; raises BadValue. help_on_stdout: where --help goes; LXC's
-    scripts print it there, its programs on stderr.
+    is half done is undone. check: called with the Values after reading; raises BadValue.
     """
 
     __slots__ = (
         "bad_name",
         "check",
         "common",
-        "help_on_stdout",
         "makes",
         "many_paths",
         "name",
@@ -110,7 +108,6 @@ class Command:
         rcfile: bool = True,
         common: bool = True,
         check: Callable[[Values], None] | None = None,
-        help_on_stdout: bool = False,
     ) -> None:
         self.name = name
         self.synopsis = synopsis
@@ -124,7 +121,6 @@ class Command:
         self.rcfile = rcfile
         self.common = common
         self.check = check
-        self.help_on_stdout = help_on_stdout
 
     @property
     def prog(self) -> str:
@@ -350,10 +346,7 @@ class _Reader:
             return Ended(0, stdout=f"{self.version}\n")
         if row.dest == "usage":
             return Ended(0, stderr=usage_text(self.command))
-        code, text = 0 if row.dest == "help" else 1, help_text(self.command)
-        if self.command.help_on_stdout and not code:
-            return Ended(code, stdout=text, values=self.values)
-        return Ended(code, stderr=text, values=self.values)
+        return Ended(0 if row.dest == "help" else 1, stderr=help_text(self.command), values=self.values)
 
 
 def usage_text(command: Command) -> str:

@@ -122,8 +122,6 @@ def parse(argv: list[str], called: str) -> Values:
     values.called = called
     if argv and argv[0] in ("-h", "--help"):
         raise Ended(0, stdout=_options.help_text(COMMAND))
-    if argv and argv[0] == "--version":
-        raise Ended(0, stdout=f"{LXC_VERSION}\n")
     return values
 
 

@@ -50,7 +50,7 @@ COMMAND = Command(
 
 def run(values: Values) -> int:
     """0 made, 1 not made and nothing left behind."""
-    if values.template is None:
+    if not values.template:
         raise LxcError("A template must be specified", remedy='Use "none" if you really want a container without a rootfs')
     backend = _check_backend(values)
     container = Container(values.name, values.lxcpath)

@@ -13,6 +13,8 @@ from ._values import lenient
 def _check(values: Values) -> None:
     if values.states is None:
         raise BadValue("Missing state option to wait for: give one or more with -s")
+    if not values.states.strip("|"):
+        raise BadValue(f'-s "{values.states}" names no state to wait for')
 
 
 COMMAND = Command(

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -20,15 +21,20 @@ from lxctools.config import keys, legacy, net, system
 REPOSITORY = Path(__file__).parents[2]
 
 
-def built() -> dict[str, str]:
-    spec = importlib.util.spec_from_file_location("man5", REPOSITORY / "tools/man5.py")
+# Called by units and init scripts, not by users: the services' files are their documentation.
+SERVICES = {"lxc-net", "lxc-monitord"}
+
+
+def tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / f"tools/{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return dict(module.pages())
+    return module
 
 
-PAGES = built()
+PAGES = dict(tool("man5").pages())
+man1 = tool("man1")
 
 
 def names_of(page: str) -> list[str]:
@@ -75,10 +81,50 @@ def test_nothing_of_the_program_shows(page: str) -> None:
     assert not re.search(r"^ |^\\fI\\fR$", PAGES[page], re.MULTILINE), "a sentence that begins with nothing"
 
 
-def test_commands_have_pages(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def built_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("argparse_manpage")
-    subprocess.run([sys.executable, REPOSITORY / "tools/build-man", tmp_path / "man", tmp_path / "words"], check=True, timeout=60)
-    made = {page.stem for page in (tmp_path / "man").glob("*.1")}
-    assert {"lxc-config", "lxc-update-config"} <= made
-    text = (tmp_path / "man/lxc-config.1").read_text()
+    folder = tmp_path_factory.mktemp("built")
+    subprocess.run([sys.executable, REPOSITORY / "tools/build-man", folder / "man", folder / "words"], check=True, timeout=120)
+    return folder
+
+
+def test_commands_have_pages(built_pages: Path) -> None:
+    launchers = [path.name for path in (REPOSITORY / "bin").iterdir() if path.name not in SERVICES]
+    for launcher in launchers:
+        text = (built_pages / "man" / f"{launcher}.1").read_text()
+        for section in ("NAME", "SYNOPSIS", "DESCRIPTION", "EXIT STATUS", "SEE ALSO"):
+            assert text.count(f"\n.SH {section}\n") == 1, f"{launcher}: {section}"
+        assert f".TH {launcher.upper().replace('-', chr(92) + '-')} 1 \"\" " in text, "no date, so that every build gives the same"
+        assert (built_pages / "words" / launcher).exists()
+    assert (built_pages / "man" / "lxc.7").exists()
+    overview = (built_pages / "man" / "lxc.7").read_text()
+    assert all(f".BR {launcher.replace('-', chr(92) + '-')} (1)" in overview for launcher in launchers)
+    text = (built_pages / "man/lxc-config.1").read_text()
     assert "\\-\\-json" in text and ".SH EXIT STATUS" in text and "\\-\\-rcfile" not in text
+
+
+def test_pages_name_every_option_and_only_pages_that_there_are(built_pages: Path) -> None:
+    others = {"capabilities", "cgroups", "namespaces", "user_namespaces", "criu", "newuidmap"}
+    for launcher, command in dict(man1.commands()).items():
+        text = (built_pages / "man" / f"{launcher}.1").read_text().replace("\\-", "-")
+        for row in command.options:
+            assert (f"--{row.long}" if row.long else f"\\fB-{row.short}\\fR") in text, f"{launcher}: {row.long or row.short}"
+        for name in re.findall(r"^\.BR (\S+) \(\d\)", text, re.MULTILINE):
+            assert name in others or list((built_pages / "man").glob(f"{name}.[1-8]")), f"{launcher} speaks of {name}"
+
+
+@pytest.mark.skipif(shutil.which("man") is None or shutil.which("groff") is None, reason="man or groff is not installed")
+def test_man_does_not_complain_of_commands(built_pages: Path) -> None:
+    for page in sorted((built_pages / "man").glob("*.[17]")):
+        done = subprocess.run(
+            ["man", "--warnings", "-l", str(page)],
+            capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
+            env={"PATH": os.environ["PATH"], "MANWIDTH": "80", "LC_ALL": "C.UTF-8", "MANPAGER": "cat"},
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, ""), page.name
+
+
+def test_two_builds_are_equal(built_pages: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, REPOSITORY / "tools/build-man", tmp_path / "man", tmp_path / "words"], check=True, timeout=120)
+    assert subprocess.run(["diff", "-r", tmp_path, built_pages], check=False).returncode == 0
