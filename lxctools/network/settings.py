@@ -56,12 +56,12 @@ class _Program(Exception):
     """The file is more than assignments."""
 
 
-def read(path: str = DEFAULTS_FILE, net_path: str = NET_DEFAULTS_FILE) -> dict[str, str]:
-    """The variables: DEFAULTS, changed by path, and by net_path unless path reads it itself. Raises LxcError.
+def read(path: str = DEFAULTS_FILE, net_path: str = NET_DEFAULTS_FILE, defaults: dict[str, str] = DEFAULTS) -> dict[str, str]:
+    """The variables: defaults, changed by path, and by net_path unless path reads it itself. Raises LxcError.
 
     The environment has no say, as in LXC, except where a file refers to it.
     """
-    values = dict(DEFAULTS)
+    values = dict(defaults)
     text = _text(path)
     if text is not None:
         values = _evaluated(path, text, values)

@@ -19,7 +19,7 @@ COMMANDS: dict[str, Command] = {
     launcher: importlib.import_module(f"lxctools.cli.{launcher.removeprefix('lxc-').replace('-', '_')}").COMMAND for launcher in LAUNCHERS
 }
 # What reads its command line in a way of its own, as in LXC.
-OWN_READERS = {"lxc-config", "lxc-checkconfig", "lxc-usernsexec", "lxc-update-config"}
+OWN_READERS = {"lxc-config", "lxc-checkconfig", "lxc-usernsexec", "lxc-update-config", "lxc-containers", "lxc-user-nic"}
 NOWHERE = "/proc/nonexistent"  # where nothing can be made, either
 GARBAGE = "\x01\xff?/"
 
@@ -99,6 +99,8 @@ def test_an_empty_and_a_wrong_argument(launcher: str, row: Option, text: str) ->
         words.append("-Q")  # it would wait for ever
     if launcher in ("lxc-unshare", "lxc-usernsexec"):
         words += ["--", "true"]
+    if launcher == "lxc-init":
+        words += ["--", "false"]
     done = run(launcher, *words)
     no_accident(done)
     if row.convert is not None and done.returncode == 1 and launcher != "lxc-wait":
