@@ -790,8 +790,8 @@ def preload_for_nesting() -> int:
     return os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def preload_for_starting() -> None:
-    """Import what starts containers, for many forks that each start one."""
+def preload_for_starting(first: Container) -> None:
+    """Load what starts containers, and what the first of them needs, for many forks that each start one."""
     from .cgroup.settle import Settling
 
     settling = Settling()
@@ -799,8 +799,12 @@ def preload_for_starting() -> None:
     from .config import conf
     from .runtime import start
 
-    assert conf and start
+    assert conf
     settling.wait()
+    try:
+        start.warm_up(first.config)
+    except (LxcError, OSError):
+        pass  # its own start says so
 
 
 def look_inside(container: Container, function: Callable[[], object], timeout: float) -> object:

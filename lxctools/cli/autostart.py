@@ -146,7 +146,7 @@ def _do(wave: list[Candidate], action: _Action, values: Values) -> list[str]:
     if not wave:
         return []
     if action.starts:
-        api.preload_for_starting()
+        api.preload_for_starting(Container(wave[0].name, values.lxcpath))
     failed = []
     rest_until = 0.0
 

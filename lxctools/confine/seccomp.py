@@ -280,6 +280,10 @@ def _repeats(rule: Rule) -> bool:
     return len(set(indices)) < len(indices)
 
 
+# The last policy and its program: a reboot, and containers started together, mostly have the same one.
+_compiled: dict[str, tuple[bytes, bool]] = {}
+
+
 def compile_for(conf: Config) -> tuple[bytes, bool] | None:
     """(program, whether it notifies) of lxc.seccomp.profile, or None. Raises LxcError naming file, line and reason.
 
@@ -300,6 +304,8 @@ def compile_for(conf: Config) -> tuple[bytes, bool] | None:
             text = os.fsdecode(file.readall())
     except OSError as error:
         raise LxcError(f"lxc.seccomp.profile: cannot read the policy {path}: {describe(error)}") from error
+    if text in _compiled:
+        return _compiled[text]
     try:
         policy = parse(text)
         code = compile_policy(policy)
@@ -311,6 +317,8 @@ def compile_for(conf: Config) -> tuple[bytes, bool] | None:
         ) from error
     if policy.notifies and not conf["lxc.seccomp.notify.proxy"]:
         log.debug("the policy has notify rules, and lxc.seccomp.notify.proxy is not set")
+    _compiled.clear()
+    _compiled[text] = code, policy.notifies
     return code, policy.notifies
 
 

@@ -138,6 +138,12 @@ def _refuse_the_hosts_root(name: str, conf: Config, argv: Sequence[str]) -> None
         )
 
 
+def warm_up(conf: Config) -> None:
+    """Import and compile what containers like this one need, for the many that are forked off to start. Raises LxcError."""
+    _preload(conf)
+    seccomp.compile_for(conf)
+
+
 def _preload(conf: Config) -> None:
     """Import what this container's start, end and reboots need, before the first fork.
 
