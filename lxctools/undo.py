@@ -13,6 +13,8 @@ run (an ExitStack would replace the real cause), and contextlib costs 3 ms on ev
 
 from __future__ import annotations
 
+import _signal
+
 from . import log
 from .errors import describe
 
@@ -20,6 +22,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+
+
+_ENDING = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
+
+
+class held:
+    """`with held():` signals that end the command wait until the block is left.
+
+    For a step and its undo, between which the exception of a signal would leave what nobody removes. Keep it short.
+    """
+
+    __slots__ = ("_mask",)
+
+    def __enter__(self) -> None:
+        self._mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _ENDING)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self._mask)
 
 
 class Undo:

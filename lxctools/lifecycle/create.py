@@ -28,7 +28,7 @@ from ..storage import place
 from ..storage.best import refuse_unprivileged, resolve_best
 from ..storage.place import opened_to_fill
 from ..template.run import find_template, run_template
-from ..undo import Undo
+from ..undo import Undo, held
 from .clonehook import run_in_child
 from .folder import CONFIG, keep_rootfs
 from .reserve import container_root, give, make_parents, refuse_existing, reserve
@@ -86,7 +86,6 @@ def create(
             this.words = template_args
             this.quiet = not progress
             _create(this, config_file, _backend(backend, lxcpath), backend_opts or {})
-            undo.commit()
     finally:
         os.umask(before)
 
@@ -119,7 +118,9 @@ def _create(this: _Creation, config_file: str | None, backend: str, options: dic
         _run_template(this)
     _run_hooks(this)
     assert this.partial is not None
-    this.partial.release()
+    with held():  # interrupted from here on, it is whole
+        this.partial.release()
+        this.undo.commit()
 
 
 # -- the initial configuration ------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import os
 from .. import files, locks, log
 from ..errors import LxcError, describe
 from ..idmap.ranges import to_host
+from ..undo import held
 from .folder import CONFIG, clear_abandoned, remove_if_empty
 from .steps import step
 
@@ -36,12 +37,14 @@ def reserve(name: str, lxcpath: str, maps: Sequence[IdMap], undo: Undo) -> locks
         uid, gid = container_root(maps)
         try:
             step("make the folder")
-            made = _make_folder(folder)
-            if made:
-                undo(_remove_made, folder)
+            with held():
+                made = _make_folder(folder)
+                if made:
+                    undo(_remove_made, folder)
             step("mark the folder")
-            partial = locks.PartialLock(folder)
-            undo(partial.release)
+            with held():
+                partial = locks.PartialLock(folder)
+                undo(partial.release)
             if made:
                 partial.note(folder)
             give(folder, uid, gid, undo)
