@@ -45,7 +45,7 @@ def write_atomic(path: str, data: bytes, mode: int = 0o644) -> None:
     except FileNotFoundError:
         before = None
     temporary = f"{path}.{os.getpid()}.new"
-    fd = _create(temporary, mode)
+    fd = create_new(temporary, mode)
     try:
         with open(fd, "wb") as file:
             file.write(data)
@@ -60,12 +60,13 @@ def write_atomic(path: str, data: bytes, mode: int = 0o644) -> None:
         raise
 
 
-def _create(path: str, mode: int) -> int:
+def create_new(path: str, mode: int) -> int:
+    """Open a new file to write; path has this process's number in it, and what is there was left by a killed one. Raises OSError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         return os.open(path, flags, mode)
     except FileExistsError:
-        os.unlink(path)  # of a process that was killed, and had our number
+        os.unlink(path)
         return os.open(path, flags, mode)
 
 

@@ -126,15 +126,20 @@ def export(source: Source, target: str, wishes: Wishes) -> None:
         source.refuse_running()
     argv = compressor("-T0", "--check")
     if target == STDIO:
-        if os.isatty(1):
-            raise LxcError("refusing to write an archive to a terminal", remedy="name a file, or pipe it into a program")
+        _refuse_terminal(1)
         _pack(source, argv, 1, "standard output", wishes)
         return
+    if os.path.isdir(target) or not target:
+        raise LxcError(f'cannot write "{target}": it is {"a folder" if target else "no name"}', remedy="name a file in a folder that is there")
     if os.path.lexists(target) and not wishes.force:
         raise LxcError(f"cannot write {target}: it is there already", remedy="name another file, or replace it with -f")
-    temporary = f"{target}.{os.getpid()}.new"
+    if os.path.exists(target) and not os.path.isfile(target):
+        _pour(source, argv, target, wishes)
+        return
+    final = os.path.realpath(target)  # a link stays one, as for a shell's >
+    temporary = f"{final}.{os.getpid()}.new"
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fd = files.create_new(temporary, 0o600)
     except OSError as error:
         raise LxcError(f"cannot write {target}: {error.strerror}") from error
     try:
@@ -145,15 +150,33 @@ def export(source: Source, target: str, wishes: Wishes) -> None:
         finally:
             os.close(fd)
         if wishes.force:
-            os.rename(temporary, target)
+            os.rename(temporary, final)
         else:
-            rename_new(temporary, target)
+            rename_new(temporary, final)
     except OSError as error:
         files.unlink_quietly(temporary)
         raise LxcError(f"cannot write {target}: {describe(error)}") from error
     except BaseException:
         files.unlink_quietly(temporary)
         raise
+
+
+def _pour(source: Source, argv: Sequence[str], target: str, wishes: Wishes) -> None:
+    """Write into what is there and is no regular file: a pipe, a tape; a file in its place would take it away. Raises LxcError."""
+    try:
+        fd = os.open(target, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        raise LxcError(f"cannot write {target}: {describe(error)}") from error
+    try:
+        _refuse_terminal(fd)
+        _pack(source, argv, fd, target, wishes)
+    finally:
+        os.close(fd)
+
+
+def _refuse_terminal(fd: int) -> None:
+    if os.isatty(fd):
+        raise LxcError("refusing to write an archive to a terminal", remedy="name a file, or pipe it into a program")
 
 
 def as_its_root(maps: Sequence[IdMap]) -> bool:

@@ -217,6 +217,50 @@ def test_a_file_that_is_there(disk: Disk, lxcpath: Path) -> None:
         ship(lxcpath, disk.at / "none" / "c1.lxc")
 
 
+def test_into_a_device_that_is_there(disk: Disk, lxcpath: Path) -> None:
+    container(lxcpath)
+    null = disk.at / "null"
+    os.mknod(null, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    (disk.at / "link").symlink_to("null")
+    for target in (null, disk.at / "link"):
+        with pytest.raises(LxcError, match="it is there already"):
+            ship(lxcpath, target)
+        ship(lxcpath, target, force=True)
+        assert stat.S_ISCHR(null.lstat().st_mode)
+    assert (disk.at / "link").is_symlink()
+    assert sorted(os.listdir(disk.at)) == ["link", "lxc", "null", "run"], "no temporary file is left"
+
+
+def test_into_a_pipe(disk: Disk, lxcpath: Path) -> None:
+    container(lxcpath)
+    os.mkfifo(disk.at / "pipe")
+    with subprocess.Popen(["zstd", "-t", "-q", disk.at / "pipe"]) as reader:
+        ship(lxcpath, disk.at / "pipe", force=True)
+    assert reader.returncode == 0
+    assert stat.S_ISFIFO((disk.at / "pipe").lstat().st_mode)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_followed(disk: Disk, lxcpath: Path, *, there: bool) -> None:
+    container(lxcpath)
+    (disk.at / "link").symlink_to("c1.lxc")
+    if there:
+        (disk.at / "c1.lxc").write_text("mine")
+    ship(lxcpath, disk.at / "link", force=True)
+    assert (disk.at / "link").is_symlink()
+    assert import_container(str(disk.at / "c1.lxc"), "c2", str(lxcpath)) == "c2"
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_no_file_is_named(disk: Disk, lxcpath: Path, monkeypatch: pytest.MonkeyPatch, *, force: bool) -> None:
+    container(lxcpath)
+    (disk.at / "link").symlink_to("lxc")
+    monkeypatch.setattr(exporting, "_pack", lambda *_: pytest.fail("it has been packed before"))
+    for target, why in (("", "it is no name"), (lxcpath, "it is a folder"), (disk.at / "link", "it is a folder")):
+        with pytest.raises(LxcError, match=why):
+            export(Source("c1", str(lxcpath)), str(target), Wishes(force=force))
+
+
 def test_no_room_for_the_archive(disk: Disk, lxcpath: Path) -> None:
     folder = container(lxcpath)
     (folder / "rootfs" / "large").write_bytes(os.urandom(3 << 20))
