@@ -149,6 +149,7 @@ def build(
     with locks.ContainerLock(source.lxcpath, source.name), Progress(f"copying {source.name}", quiet=wishes.quiet, in_bytes=True) as progress:
         if not wishes.allow_running:
             source.refuse_running()  # it may have been started meanwhile
+        source.read()  # and restored, or moved to another storage
         made = _clone(source, name, work, wishes, progress)
         undo(made.undo)
         if partial is not None and made.value:
@@ -160,7 +161,6 @@ def build(
         if pairs:
             undo(_forget, lxcpath, name, pairs, held)
             dependants.record(work, lxcpath, name, pairs, (*held, (source.lxcpath, source.name)))
-    source.read()
     move = Move(source.folder, final, name, work)
     step("copy the files that the configuration names")
     text = rewrite(source.conf, move, value, keep_name=wishes.keep_name, keep_mac=wishes.keep_mac)

@@ -42,9 +42,12 @@ def destroy(
         client.stop(name, lxcpath)
         if not os.path.exists(f"{folder}/{CONFIG}"):
             return  # lxc.ephemeral: its monitor has removed it
-    if conf is None:
-        conf = _config(folder)
     with locks.ContainerLock(lxcpath, name):
+        if not os.path.exists(f"{folder}/{CONFIG}"):
+            return  # somebody else has removed it while we waited
+        refuse_dependants(name, folder)  # whoever had the lock may have made one
+        if conf is None:
+            conf = _config(folder)
         if hooks and client.state(name, lxcpath) is not None:
             raise LxcError(f"{name} is running: it has been started just now", remedy="stop it first, or use -f")
         if hooks:

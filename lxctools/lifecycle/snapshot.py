@@ -149,22 +149,30 @@ def restore(name: str, lxcpath: str, snapshot: str, new_name: str = "", *, quiet
     folder = f"{lxcpath}/{name}"
     if not os.path.exists(f"{folder}/{CONFIG}"):
         raise NotDefined(f"{name} is not defined", remedy=f"lxc-ls -P {lxcpath} lists those that are")
-    used = dependants.users(folder)
-    if used:
-        raise LxcError(f"container rootfs has dependent snapshots: {used}", remedy="destroy them first")
+    _refuse_dependants(folder)
     saved = _find(name, lxcpath, snapshot)
-    kind = storage.type_of(Config.read(f"{folder}/{CONFIG}"))
-    is_copy = kind in _COPIED_WHOLE
-    wishes = Wishes(backend=kind, snapshot=not is_copy, maybe_snapshot=not is_copy, quiet=quiet)
     if new_name and new_name != name:
-        copy(saved, new_name, lxcpath, wishes)
+        copy(saved, new_name, lxcpath, _restoring(Config.read(f"{folder}/{CONFIG}"), quiet=quiet))
         return
     before = os.umask(0o022)
     try:
         with locks.ContainerLock(lxcpath, name):
-            _in_place(saved, name, lxcpath, wishes)
+            _refuse_dependants(folder)  # whoever had the lock may have made one
+            _in_place(saved, name, lxcpath, quiet=quiet)
     finally:
         os.umask(before)
+
+
+def _refuse_dependants(folder: str) -> None:
+    used = dependants.users(folder)
+    if used:
+        raise LxcError(f"container rootfs has dependent snapshots: {used}", remedy="destroy them first")
+
+
+def _restoring(conf: Config, *, quiet: bool) -> Wishes:
+    kind = storage.type_of(conf)
+    is_copy = kind in _COPIED_WHOLE
+    return Wishes(backend=kind, snapshot=not is_copy, maybe_snapshot=not is_copy, quiet=quiet)
 
 
 def _find(name: str, lxcpath: str, snapshot: str) -> Source:
@@ -176,7 +184,7 @@ def _find(name: str, lxcpath: str, snapshot: str) -> Source:
     return Source(snapshot, folder)
 
 
-def _in_place(saved: Source, name: str, lxcpath: str, wishes: Wishes) -> None:
+def _in_place(saved: Source, name: str, lxcpath: str, *, quiet: bool) -> None:
     """The caller holds the container's lock."""
     folder = f"{lxcpath}/{name}"
     stage = f"{folder}/{swap.STAGE}"
@@ -197,7 +205,7 @@ def _in_place(saved: Source, name: str, lxcpath: str, wishes: Wishes) -> None:
             name,
             lxcpath,
             stage,
-            wishes,
+            _restoring(old, quiet=quiet),
             undo,
             None,
             held=[own],
