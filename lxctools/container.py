@@ -186,14 +186,26 @@ class Container:
         config = self.config
         if config["lxc.hook.pre-start"]:
             return  # which may make them
-        path = config["lxc.rootfs.path"]
-        missing = path.startswith("/") and not os.path.exists(path)
+        missing = self._root_is_missing()
         for net in config.nets:
             missing = missing or (bool(net["link"]) and not os.path.exists(f"/sys/class/net/{net['link']}"))
         if missing and os.path.exists(self.config_file_name):
             errors = [one for one in self.check_config().problems if one.severity == "error"]
             if errors:
                 raise Misconfigured(errors)
+
+    def _root_is_missing(self) -> bool:
+        """Whether its backend, which a start loads anyway, does not find the root file system."""
+        config = self.config
+        path = config["lxc.rootfs.path"]
+        if not path.startswith("/"):
+            return False
+        from .storage.backend import for_config
+
+        try:
+            return not for_config(config).exists(path)
+        except LxcError:
+            return True
 
     def load_config(self, path: str) -> None:
         """Use this file as the container's configuration from now on (--rcfile). Raises LxcError."""

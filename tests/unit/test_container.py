@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lxctools import container, states
-from lxctools.container import Container, list_containers
+from lxctools.container import Container, Misconfigured, list_containers
 from lxctools.errors import ConfigError, Denied, LxcError, NotRunning, TimedOut
 from lxctools.runtime import start
 
@@ -147,6 +148,41 @@ def test_our_own_network() -> None:
     assert ("lo", "inet", "127.0.0.1") in network.addresses
 
 
+class Passed(Exception):
+    """A start came so far; nothing has been made."""
+
+
+@pytest.fixture
+def stop_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop_here(conf: object) -> None:
+        raise Passed
+
+    monkeypatch.setattr(start, "_preload", stop_here)
+
+
+@pytest.fixture
+def no_whole_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing it fails."""
+    monkeypatch.setitem(sys.modules, "lxctools.runtime.check", None)
+
+
+@pytest.mark.usefixtures("stop_before_it_starts", "no_whole_check")
+@pytest.mark.parametrize("path", ["dir:{0}", "{0}", "overlay:{0}/low:{0}/upper", "overlayfs:{0}/low:{0}/low2:{0}/upper"])
+def test_a_root_that_is_there_loads_no_check(lxcpath: str, path: str) -> None:
+    for name in ("low", "low2"):
+        os.mkdir(f"{lxcpath}/{name}")
+    define(lxcpath, "c1", f"lxc.rootfs.path = {path.format(lxcpath)}\n")
+    with pytest.raises(Passed):
+        Container("c1", lxcpath).start()
+
+
+@pytest.mark.parametrize("path", ["dir:{0}/none", "{0}/none", "overlay:{0}/none:{0}/upper"])
+def test_a_root_that_is_missing_is_refused(lxcpath: str, path: str) -> None:
+    define(lxcpath, "c1", f"lxc.rootfs.path = {path.format(lxcpath)}\n")
+    with pytest.raises(Misconfigured, match="none"):
+        Container("c1", lxcpath).start()
+
+
 @pytest.mark.parametrize(
     ("config", "command", "allowed"),
     [
@@ -162,18 +198,10 @@ def test_our_own_network() -> None:
         ("lxc.rootfs.path = dir:/tmp\n", (), True),
     ],
 )
-def test_the_hosts_init_is_never_booted(
-    lxcpath: str, monkeypatch: pytest.MonkeyPatch, config: str, command: tuple[str, ...], allowed: bool
-) -> None:
+@pytest.mark.usefixtures("stop_before_it_starts")
+def test_the_hosts_init_is_never_booted(lxcpath: str, config: str, command: tuple[str, ...], allowed: bool) -> None:
     """What comes after the guard is replaced: nothing can start here, whatever the guard does."""
 
-    class Passed(Exception):
-        pass
-
-    def stop_here(conf: object) -> None:
-        raise Passed
-
-    monkeypatch.setattr(start, "_preload", stop_here)
     define(lxcpath, "c1", config)
     it = Container("c1", lxcpath)
     if allowed:
