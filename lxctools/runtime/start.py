@@ -20,6 +20,7 @@ from ..errors import LxcError, describe
 from ..hooks.run import run_hooks, run_script
 from ..idmap import apply as idmap_apply
 from ..idmap.ranges import to_host
+from ..idmap.userns import run_in_userns
 from ..linux import sched, signals
 from ..mounts import idmapped, rootfs
 from ..network import iface
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..config.conf import Config
+    from ..idmap.ranges import IdMap
 
 _HOSTS_INIT = "/sbin/init"
 _CANCELLING = frozenset((_signal.SIGTERM, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGHUP))
@@ -365,10 +367,22 @@ def _host_console(run: Instance) -> None:
     run.console = Console(conf)
     if conf["lxc.pty.max"] <= 1:
         run.console.open_host_pty()
-        maps = conf["lxc.idmap"]
-        uid, gid = to_host(maps, "u", 0), to_host(maps, "g", 0)
-        if maps and uid is not None and gid is not None:
-            os.fchown(run.console.slave, uid, gid)  # the host's devpts made it: inside it would be nobody's
+        _give_console(run.console.slave, conf["lxc.idmap"])
+
+
+def _give_console(slave: int, maps: Sequence[IdMap]) -> None:
+    """Give a pty of the host's devpts to the container's root: inside it would be nobody's."""
+    uid, gid = to_host(maps, "u", 0), to_host(maps, "g", 0)
+    if not maps or uid is None or gid is None:
+        return
+    try:
+        if os.geteuid() == 0:
+            os.fchown(slave, uid, gid)
+        else:
+            os.fchown(slave, -1, os.getegid())  # its group, the host's tty, is not mapped: nobody inside may change it
+            run_in_userns(maps, os.fchown, slave, 0, 0)
+    except (OSError, LxcError) as error:
+        log.warn(f"the console is not the container's root's own: {describe(error)}")
 
 
 def _clone(
