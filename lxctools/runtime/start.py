@@ -211,12 +211,7 @@ def _write_pidfile(path: str) -> None:
 
 def _abort(run: Instance, error: BaseException) -> None:
     """A start that failed: tell the clients, end what runs, give everything back, then tell the command why."""
-    if isinstance(error, PeerGone):
-        error = _last_words(run) or LxcError(_why_child_died(run))
-    elif run.channel is not None and _child_is_dead(run):
-        error = _last_words(run) or error  # what failed here may have failed because of its death
-    elif not isinstance(error, LxcError | OSError):
-        error = LxcError(f"internal error in the monitor: {type(error).__name__}: {error}")
+    error = _reason(run, error)
     for state in [states.ABORTING] * (2 if run.init_pid else 1):
         run.announce(state)
     end.kill_init(run)
@@ -227,6 +222,17 @@ def _abort(run: Instance, error: BaseException) -> None:
     if run.request.foreground:
         raise error
     run.report.failed(error)  # only now: when the command returns, nothing is left
+
+
+def _reason(run: Instance, error: BaseException) -> BaseException:
+    """What a start failed of: the child's last words where it died, else what happened here."""
+    if isinstance(error, PeerGone):
+        return _last_words(run) or LxcError(_why_child_died(run))
+    if run.channel is not None and _child_is_dead(run):
+        error = _last_words(run) or error  # what failed here may have failed because of its death
+    if isinstance(error, LxcError | OSError):
+        return error
+    return LxcError(f"internal error in the monitor: {type(error).__name__}: {error}")
 
 
 def _child_is_dead(run: Instance) -> bool:

@@ -11,8 +11,9 @@ import pytest
 
 from lxctools import log
 from lxctools.config.conf import Config
+from lxctools.errors import LxcError
 from lxctools.linux import prctl
-from lxctools.runtime import start
+from lxctools.runtime import start, sync
 from tests.forked import forked
 
 _USER = 64321
@@ -54,3 +55,25 @@ def test_a_user_who_cannot_give_the_console_away_is_warned() -> None:
 def test_a_users_console_is_the_containers_roots() -> None:
     found = console_of_a_user(f"lxc.idmap = u 0 {_USER} 1", f"lxc.idmap = g 0 {_USER} 1")
     assert found == (_USER, _USER, []), "the group tty of the host is nobody's inside"
+
+
+def test_the_words_of_a_dead_child_come_before_our_own_failure() -> None:
+    """A failure here that is no error of ours may follow from the child's death; a bare KeyError never reaches the user."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    try:
+        run: Any = SimpleNamespace(channel=None, init_pid=pid, init_pidfd=os.pidfd_open(pid))
+        os.waitid(os.P_PIDFD, run.init_pidfd, os.WEXITED | os.WNOWAIT)
+        for word in ("no such profile", ""):
+            run.channel, theirs = sync.pair()
+            if word:
+                theirs.send(sync.ERROR, (word, "mend it"))
+            theirs.close()
+            found = start._reason(run, KeyError("peer"))
+            run.channel.close()
+            assert isinstance(found, LxcError)
+            assert found.message == (word or "internal error in the monitor: KeyError: 'peer'")
+        os.close(run.init_pidfd)
+    finally:
+        os.waitpid(pid, 0)
