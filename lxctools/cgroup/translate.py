@@ -3,7 +3,8 @@
 
 A host controls by version 1 (lxc.cgroup.FILE) or by version 2 (lxc.cgroup2.FILE). What a configuration says for the
 version that this host does not have is said again in the words of the one it has, by the two tables below. Where it speaks
-of the same file or controller for this host's version as well, it was written for both, and its native lines alone count.
+of the same file (the same device in it) or controller for this host's version as well, it was written for both, and its
+native lines alone count.
 A limit that has no counterpart is an error: dropped in silence it would look as if it held.
 
 Sources: Documentation/admin-guide/cgroup-v1/ and cgroup-v2.rst of the kernel; the ratio of cpu.shares to cpu.weight is the
@@ -91,9 +92,8 @@ def _between(number: int, low: int, high: int) -> str:
 
 
 def _device(text: str) -> tuple[str, str]:
-    device, _, value = text.strip().partition(" ")
-    major, colon, minor = device.partition(":")
-    if not (colon and major.isdecimal() and minor.isdecimal() and value.strip()):
+    device, value = _place("", text)[1], text.strip().partition(" ")[2]
+    if not (device and value.strip()):
         raise NoCounterpart(f'"{text}" is not MAJOR:MINOR VALUE')
     return device, value.strip()
 
@@ -329,8 +329,8 @@ def plan(old: Iterable[tuple[str, str]], new: Iterable[tuple[str, str]], *, unif
             result.settings.append(Setting(prefix + file, value, [(file, value)]))
         elif unified and file not in DEVICE_FILES:
             result.problems.append((prefix + file, value, "there are devices.allow and devices.deny only", "remove the line"))
-    said = {file for file, _value in native}
-    controllers = {file.partition(".")[0] for file in said}
+    said = {_place(file, value): value.strip() for file, value in native}
+    controllers = {file.partition(".")[0] for file, _value in native}
     others = dict(foreign)
     for file, value in foreign:
         if file in DEVICE_FILES:
@@ -344,8 +344,12 @@ def plan(old: Iterable[tuple[str, str]], new: Iterable[tuple[str, str]], *, unif
                 remedy = f"remove it, or say with {prefix}* what is to hold on this host"
                 result.problems.append((other + file, value, _cannot(unified, str(error)), remedy))
             continue
-        kept = [choices for choices in writes if not said.intersection(name for name, _text in choices)]
+        kept = [choices for choices in writes if not any(_place(*choice) in said for choice in choices)]
         result.settings += [Setting(other + file, value, choices) for choices in kept]
+        for name, text in (choice for choices in writes for choice in choices):
+            counts = said.get(_place(name, text), text)
+            if counts != text and _place(name, text)[1]:
+                result.notes.append((other + file, value, f"is passed over, {prefix}{name} = {counts} counts here: not set is {text}"))
         if kept:
             shown = ", ".join(f"{choices[0][0]} = {choices[0][1]}" for choices in kept)
             result.notes.append((other + file, value, f"is of cgroup version {1 if unified else 2}: set as {shown}"))
@@ -353,6 +357,13 @@ def plan(old: Iterable[tuple[str, str]], new: Iterable[tuple[str, str]], *, unif
     result.settings.sort(key=lambda setting: setting.choices[0][0] == _MEMSW)
     _devices(result, native, foreign, prefix, other)
     return result
+
+
+def _place(file: str, value: str) -> tuple[str, str]:
+    """What a line is about: the file, and in it the device, "" where the value begins with none."""
+    device = value.strip().partition(" ")[0]
+    major, colon, minor = device.partition(":")
+    return file, device if colon and major.isdecimal() and minor.isdecimal() else ""
 
 
 def _cannot(unified: bool, why: str) -> str:

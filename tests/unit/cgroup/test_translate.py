@@ -164,6 +164,19 @@ def test_what_is_written_for_both_versions_is_not_translated() -> None:
     assert blkio.problems == [] and blkio.notes
 
 
+def test_devices_of_the_other_version_are_set_beside_the_native_ones() -> None:
+    old = [("blkio.throttle.write_bps_device", "8:16 100"), ("blkio.throttle.write_bps_device", "8:0 100")]
+    made = plan(old, [("io.max", "8:0 rbps=5")], unified=True)
+    assert [setting.choices[0] for setting in made.settings] == [("io.max", "8:0 rbps=5"), ("io.max", "8:16 wbps=100")]
+    notes = [(value, note) for _key, value, note in made.notes]
+    assert notes[0][0] == "8:16 100" and "set as io.max = 8:16 wbps=100" in notes[0][1]
+    assert notes[1][0] == "8:0 100" and "passed over" in notes[1][1] and "8:0 rbps=5" in notes[1][1]
+    assert len(notes) == 2
+    back = plan([("blkio.throttle.read_bps_device", "8:0 5")], [("io.max", "8:0 rbps=5 wbps=6")], unified=False)
+    assert [setting.choices[0] for setting in back.settings][1:] == [("blkio.throttle.write_bps_device", "8:0 6")]
+    assert len(back.notes) == 1, "what is the same needs no word"
+
+
 def test_a_hybrid_hosts_version_2_has_its_own_files() -> None:
     made = plan([], [("cgroup.max.depth", "3")], unified=False, core=True)
     assert [setting.choices[0] for setting in made.settings] == [("cgroup.max.depth", "3")]
