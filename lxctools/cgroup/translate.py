@@ -401,14 +401,30 @@ def _devices(result: Plan, native: Sequence[tuple[str, str]], foreign: Sequence[
     """Rules are read in order, so both lists become one.
 
     Lines that stand in both, as in LXC's common.conf, are the native ones. A rest that begins anew ("a") comes before the
-    native lines, which then hold; any other rest goes on from them.
+    native lines, which then hold, or is left out where they begin anew themselves; any other rest goes on from them.
     """
     mine = [(prefix + file, value) for file, value in native if file.startswith("devices.")]
-    known = {(file, value.strip()) for file, value in native}
-    rest = [(file, value) for file, value in foreign if file in DEVICE_FILES and (file, value.strip()) not in known]
-    added = [(other + file, value) for file, value in rest]
-    anew = any(value.strip() == "a" for _file, value in rest)
-    result.devices = [*added, *mine] if anew else [*mine, *added]
+    known = {(file, _rule(value)) for file, value in native}
+    rest = [(file, _rule(value)) for file, value in foreign if file in DEVICE_FILES]
+    added = [(other + file, value) for file, value in rest if (file, value) not in known]
+    what = f"is of the other cgroup version: set with {prefix}devices"
+    if _anew(added):
+        begins = _anew(mine)
+        result.devices = mine if begins else [*added, *mine]
+        if begins:
+            what = f"is passed over: {begins[-1][0]} = {begins[-1][1].strip()} begins anew, and {prefix}devices says what counts here"
+    else:
+        result.devices = [*mine, *added]
     for key in dict.fromkeys(key for key, _value in added):
         values = [value for name, value in added if name == key]
-        result.notes.append((key, values[0], f"({len(values)} of such lines) is of the other cgroup version: set with {prefix}devices"))
+        result.notes.append((key, values[0], f"({len(values)} of such lines) {what}"))
+
+
+def _rule(value: str) -> str:
+    """A device rule; the kernel's version 1 reads nothing after an "a"."""
+    words = value.split()
+    return "a" if words[:1] == ["a"] else value.strip()
+
+
+def _anew(rules: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(key, value) for key, value in rules if _rule(value) == "a"]

@@ -203,6 +203,25 @@ def test_device_rules(unified: bool) -> None:
     assert devices(RULES[1:], RULES[:1]) == [*foreign[:1], *native[1:]], "one that begins anew does not undo the native ones"
 
 
+@pytest.mark.parametrize(
+    ("native", "foreign", "expected", "word"),
+    [
+        ([("deny", "a"), ("allow", "c 1:3 rwm")], [("deny", "a *:* rwm"), ("allow", "c 1:3 rwm")], "NN", ""),
+        ([("deny", "a"), ("allow", "c 1:3 rwm")], [("deny", "a *:* rwm"), ("allow", "c 5:1 rwm")], "NNF", "set with"),
+        ([("deny", "a"), ("allow", "c 1:3 rwm")], [("allow", "a")], "NN", "deny = a begins anew"),
+        ([("deny", " a ")], [("allow", "a *:* rwm"), ("deny", "b *:* m")], "N", "deny = a begins anew"),
+        ([("allow", "c 1:3 rwm")], [("deny", "a *:* rwm"), ("allow", "c 5:1 rwm")], "FFN", "set with"),
+    ],
+)
+def test_old_rules_that_begin_anew(native: list[tuple[str, str]], foreign: list[tuple[str, str]], expected: str, word: str) -> None:
+    """The kernel's version 1 takes any rule whose first word is "a" for one of everything."""
+    old, new = ([(f"devices.{file}", value) for file, value in rules] for rules in (foreign, native))
+    made = plan(old, new, unified=True)
+    assert "".join("N" if "cgroup2" in key else "F" for key, _value in made.devices) == expected
+    assert not any(value.split() != ["a"] for _key, value in made.devices if value.strip().startswith("a"))
+    assert all(word in note for _key, _value, note in made.notes) and bool(made.notes) == bool(word)
+
+
 def test_no_file_of_devices_is_dropped() -> None:
     assert plan([], [("devices.lst", "a")], unified=True).problems
 
