@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,22 @@ from lxctools.runtime import crowd
 
 def fail() -> None:
     raise LxcError("no luck", remedy="try again")
+
+
+def interrupted(*jobs: Callable[[], object]) -> None:
+    """Run them, and get a signal soon after."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(crowd.run(jobs, 5))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_every_job_is_reported_with_its_reason() -> None:
@@ -36,22 +53,48 @@ def test_jobs_run_at_the_same_time_but_not_too_many(tmp_path: Path) -> None:
     assert 2 <= most <= 3
 
 
+def test_a_job_that_becomes_a_program_does_not_hold_up_the_others() -> None:
+    """As a start with start hooks does; its end of the pipe is closed long before its end."""
+    order = [number for number, _reason in crowd.run([lambda: os.execv("/bin/sleep", ["sleep", "1"]), *[int] * 4], 2)]
+    assert order == [1, 2, 3, 4, 0]
+    assert dict(crowd.run([lambda: os.execv("/bin/false", ["false"])], 2)) == {0: "it ended with status 1"}
+
+
+def test_a_job_that_cannot_say_how_it_ended_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def outcome(_job: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(crowd, "_outcome", outcome)
+    assert dict(crowd.run([int], 1)) == {0: "it ended with status 1"}
+
+
+def test_a_long_word_comes_through_and_nothing_stays_open() -> None:
+    def job() -> None:
+        raise LxcError("x" * 300_000)
+
+    before = os.listdir("/proc/self/fd")
+    assert [reason for _number, reason in crowd.run([job] * 2, 2)] == ["x" * 300_000] * 2
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_signal_while_an_end_is_awaited_leaves_no_job(tmp_path: Path) -> None:
+    """The job has closed its pipe already."""
+
+    def job() -> None:
+        (tmp_path / str(os.getpid())).touch()
+        os.execv("/bin/sleep", ["sleep", "60"])
+
+    interrupted(job)
+    (started,) = tmp_path.iterdir()
+    assert not Path(f"/proc/{started.name}").exists()
+
+
 def test_a_signal_ends_the_jobs(tmp_path: Path) -> None:
     def job() -> None:
         (tmp_path / str(os.getpid())).touch()
         time.sleep(60)
 
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.3)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            list(crowd.run([job] * 2, 5))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    interrupted(job, job)
     started = [int(path.name) for path in tmp_path.iterdir()]
     assert len(started) == 2
     for pid in started:
