@@ -189,7 +189,7 @@ class Container:
         missing = self._root_is_missing()
         for net in config.nets:
             missing = missing or (bool(net["link"]) and not os.path.exists(f"/sys/class/net/{net['link']}"))
-        if missing and os.path.exists(self.config_file_name):
+        if missing and os.path.isfile(self.config_file_name):  # a pipe can be read once
             errors = [one for one in self.check_config().problems if one.severity == "error"]
             if errors:
                 raise Misconfigured(errors)

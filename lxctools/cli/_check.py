@@ -49,7 +49,7 @@ def refuse(path: str, error: ConfigError, lxcpath: str, name: str) -> None:
     problems: list[Problem] = []
     if isinstance(error, Misconfigured):
         problems = list(error.problems)
-    else:
+    elif os.path.isfile(path):  # a pipe can be read once
         try:
             problems = [one for one in check_config(path, lxcpath, name).problems if one.severity == "error"]
         except LxcError:

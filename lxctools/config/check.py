@@ -77,7 +77,7 @@ class Assignment:
 class Reading(Config):
     """A configuration with all that is wrong in it. problems: in the order of reading; assignments: every line in force."""
 
-    __slots__ = ("_indexed", "_places", "_texts", "_told", "assignments", "problems")
+    __slots__ = ("_indexed", "_places", "_texts", "_told", "assignments", "begun", "problems")
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,8 +87,10 @@ class Reading(Config):
         self.problems: list[Problem] = []
         self.assignments: list[Assignment] = []
         self._texts: list[list[str]] = []
+        self.begun = False  # whether the file itself could be read
 
     def _lines(self, text: str, source: Source, problems: list[ConfigError] | None, *, own: bool) -> None:
+        self.begun = True
         self._texts.append(grammar.split_lines(text))
         try:
             self._pass_over(source)
@@ -150,12 +152,13 @@ class Reading(Config):
 
 def read(path: str) -> Reading:
     """Read a file and find what is wrong in it. Raises ConfigError when the file itself cannot be read."""
-    grammar.read(grammar.Source(path, None))
     reading = Reading()
     found: list[ConfigError] = []
     try:
         reading.load(path, found)
     except ConfigError as error:
+        if not reading.begun:
+            raise
         found.append(error)
     reading.problems += [_problem_of(one, reading) for one in found]
     _old_names(reading)

@@ -176,6 +176,18 @@ def test_a_root_that_is_there_loads_no_check(lxcpath: str, path: str) -> None:
         Container("c1", lxcpath).start()
 
 
+@pytest.mark.usefixtures("stop_before_it_starts", "no_whole_check")
+def test_a_configuration_that_came_through_a_pipe_is_not_read_again(lxcpath: str) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, f"lxc.rootfs.path = dir:{lxcpath}/none\n".encode())
+    os.close(writer)
+    it = Container("c1", lxcpath)
+    it.load_config(f"/dev/fd/{reader}")
+    os.close(reader)
+    with pytest.raises(Passed):
+        it.start()
+
+
 @pytest.mark.parametrize("path", ["dir:{0}/none", "{0}/none", "overlay:{0}/none:{0}/upper"])
 def test_a_root_that_is_missing_is_refused(lxcpath: str, path: str) -> None:
     define(lxcpath, "c1", f"lxc.rootfs.path = {path.format(lxcpath)}\n")

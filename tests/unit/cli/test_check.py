@@ -108,6 +108,19 @@ def test_clean_files_and_exit_codes(tmp_path: Path) -> None:
     assert run("config", "check", "--nosuch").returncode == 1
 
 
+def test_pipes_are_read_once(tmp_path: Path) -> None:
+    script = f"/usr/bin/python3 -I {REPOSITORY}/bin/lxc-config check"
+    began = time.monotonic()
+    for command in (f"{script} <(echo lxc.tty.max = many)", f"echo lxc.tty.max = many | {script} /dev/stdin"):
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=False)
+        assert (done.returncode, done.stderr) == (1, "") and ":1:15: error: " in done.stdout
+    (tmp_path / "c1").mkdir()
+    start = f"/usr/bin/python3 -I {REPOSITORY}/bin/lxc-start -P {tmp_path} c1 -f"
+    done = subprocess.run(["bash", "-c", f"{start} <(echo lxc.tty.max = many)"], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "many" in done.stderr
+    assert time.monotonic() - began < 5, "nothing waits for what was read already"
+
+
 def test_shipped_configurations_have_no_errors() -> None:
     files = sorted(REPOSITORY.glob("config/*.conf"))
     assert files
