@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 
 from . import states
-from .errors import ConfigError, Denied, LxcError, NotRunning, describe
+from .errors import ConfigError, Denied, LxcError, NotRunning, describe, os_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,13 +66,16 @@ def get_global_config_item(key: str) -> str:
 
 
 class Misconfigured(ConfigError):
-    """A configuration that a start refuses. problems: what is wrong in it, not empty."""
+    """A configuration that a start refuses. problems: what is wrong in it, not empty. lister: the command that lists them all."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], lister: str) -> None:
         first = problems[0]
-        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+        place = f"{first.where()}: " if first.path else ""
         line = f"{first.text.strip()}: " if first.text else ""
-        super().__init__(f"{first.where()}: {line}{first.message}{more}", remedy=first.remedy)
+        remedy = first.remedy
+        if len(problems) > 1:
+            remedy += f"{'; ' if remedy else ''}and {len(problems) - 1} more: {lister}"
+        super().__init__(f"{place}{line}{first.message}", remedy=remedy)
         self.problems = problems
 
 
@@ -188,11 +191,22 @@ class Container:
             return  # which may make them
         missing = self._root_is_missing()
         for net in config.nets:
-            missing = missing or (bool(net["link"]) and not os.path.exists(f"/sys/class/net/{net['link']}"))
+            missing = missing or (bool(net["link"]) and net.uses_link and not os.path.exists(f"/sys/class/net/{net['link']}"))
         if missing and os.path.isfile(self.config_file_name):  # a pipe can be read once
-            errors = [one for one in self.check_config().problems if one.severity == "error"]
+            from .config.check import read
+            from .runtime.check import check_host
+
+            reading = read(self.config_file_name)
+            reading.use(config)
+            check_host(reading, self.lxcpath, self.name)
+            errors = [one for one in reading.problems if one.severity == "error"]
             if errors:
-                raise Misconfigured(errors)
+                raise Misconfigured(errors, self._lister())
+
+    def _lister(self) -> str:
+        """The command that lists what is wrong with its configuration."""
+        words = [self._rcfile] if self._rcfile else ["-P", self.lxcpath, self.name]
+        return f"lxc-config check {' '.join(map(os_path, words))}"
 
     def _root_is_missing(self) -> bool:
         """Whether its backend, which a start loads anyway, does not find the root file system."""

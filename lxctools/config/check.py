@@ -126,21 +126,33 @@ class Reading(Config):
         mine.key = name
         return name
 
+    def use(self, config: Config) -> None:
+        """Go on with a configuration in memory that came from this file and may have been changed since.
+
+        What was wrong in the text is forgotten: it could be loaded.
+        """
+        self._values, self._nets, self._backend, self._where = config._values, config._nets, config._backend, config._where
+        self.problems.clear()
+
     def report(self, severity: str, key: str, message: str, *, value: str = "", remedy: str = "", word: str = "") -> Problem:
         """Add a problem of a key's last line, that with this value where several have the key.
 
-        Not added: what was told already, and what is beyond grammar.MOST_PROBLEMS of its severity.
+        Not added: what was told already, and what is beyond grammar.MOST_PROBLEMS of its severity. What no line has set, as an
+        option of a command, has no place.
         """
+        placed = bool(self.where(key))
         for one in self.assignments[self._indexed :]:
             self._places[one.key, None] = self._places[one.key, one.value] = one
         self._indexed = len(self.assignments)
         line = self._places.get((key, value)) if value else None
-        line = line or self._places.get((key, None))
+        if placed:
+            line = line or self._places.get((key, None))
         place = None
         if line is not None:
             place = grammar.BadLine("", path=line.source.path, number=line.number, text=line.text, key=key, word=word or line.value)
         found = Problem(severity, message, key=key, remedy=remedy, place=place)
-        found.path = found.path or self.path
+        if place is None and (placed or not self.is_set(key)):
+            found.path = self.path
         found.included = line.included if line is not None else ""
         told = self._told[severity]
         told_as = (key, found.path, found.line, message)

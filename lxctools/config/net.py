@@ -217,6 +217,15 @@ class Net:
         default = TABLE[subkey].default
         return [] if default.__class__ is tuple else default
 
+    @property
+    def uses_link(self) -> bool:
+        """Whether a start looks for the interface that `link` names, if it does."""
+        if self.type in ("", "none"):
+            return False
+        if self["l2proxy"] or "auto" in (self["ipv4.gateway"], self["ipv6.gateway"]):
+            return True
+        return self.type != "empty" and (self.type != "veth" or bool(self["veth.mode"] == "bridge"))
+
     def is_set(self, subkey: str) -> bool:
         """Whether the configuration gives it a value."""
         return subkey == "type" or subkey in self.values

@@ -118,7 +118,7 @@ def _networks(reading: Reading, severity: str) -> None:
 
 def _link(reading: Reading, net: Net, key: str, severity: str) -> None:
     link = net["link"]
-    if net.type in ("none", "empty", "") or (net.type == "veth" and net["veth.mode"] != "bridge" and not net["l2proxy"]):
+    if not net.uses_link:
         return
     if not link:
         if net.type in _NEEDS_LINK:

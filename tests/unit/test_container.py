@@ -195,6 +195,47 @@ def test_a_root_that_is_missing_is_refused(lxcpath: str, path: str) -> None:
         Container("c1", lxcpath).start()
 
 
+ROOT = "lxc.rootfs.path = dir:{0}/root\n"
+LINK = "lxc.net.0.type = veth\nlxc.net.0.link = lxcnosuch0\n"
+
+
+@pytest.mark.usefixtures("stop_before_it_starts")
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("lxc.rootfs.path = dir:{0}/none\n", {"lxc.rootfs.path": "dir:{0}/root"}),
+        (ROOT + LINK, {"lxc.net.0.link": ""}),
+        (ROOT + LINK, {"lxc.net.0.type": "none"}),
+        (ROOT + LINK + "lxc.net.0.veth.mode = router\n", {}),
+        (ROOT + "lxc.net.0.type = empty\nlxc.net.0.link = lxcnosuch0\n", {}),
+    ],
+)
+def test_what_is_not_asked_of_the_host_stops_no_start(lxcpath: str, text: str, changes: dict[str, str]) -> None:
+    os.mkdir(f"{lxcpath}/root")
+    define(lxcpath, "c1", text.format(lxcpath))
+    it = Container("c1", lxcpath)
+    for key, value in changes.items():
+        it.set_config_item(key, value.format(lxcpath))
+    with pytest.raises(Passed):
+        it.start()
+
+
+def test_a_start_is_refused_for_the_configuration_in_use(lxcpath: str) -> None:
+    """What the file says and an option has replaced does not count; what an option says has no line."""
+    os.mkdir(f"{lxcpath}/root")
+    text = "lxc.cgroup2.nosuch.a = 1\nlxc.console.logfile = /nonexistent/log\nlxc.namespace.share.net = 4194305\n"
+    define(lxcpath, "c1", ROOT.format(lxcpath) + text)
+    it = Container("c1", lxcpath)
+    it.set_config_item("lxc.rootfs.path", f"dir:{lxcpath}/none")
+    it.set_config_item("lxc.console.logfile", "")
+    it.set_config_item("lxc.namespace.share.net", str(os.getpid()))
+    with pytest.raises(Misconfigured) as caught:
+        it.start()
+    found = [(one.key, one.path, one.line) for one in caught.value.problems]
+    assert found == [("lxc.cgroup2.nosuch.a", f"{lxcpath}/c1/config", 2), ("lxc.rootfs.path", "", 0)]
+    assert str(caught.value).endswith(f"and 1 more: lxc-config check -P {lxcpath} c1)")
+
+
 @pytest.mark.parametrize(
     ("config", "command", "allowed"),
     [
