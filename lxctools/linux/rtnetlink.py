@@ -82,7 +82,7 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 def hardware_address(text: str) -> bytes:
     """aa:bb:cc:dd:ee:ff as bytes. Raises ValueError."""
     parts = text.split(":")
-    if len(parts) != 6 or not all(0 < len(part) <= 2 for part in parts):
+    if len(parts) != 6 or not all(0 < len(part) <= 2 and part.isascii() and part.isalnum() for part in parts):
         raise ValueError(f'"{text}" is not a hardware address')
     return bytes(int(part, 16) for part in parts)
 

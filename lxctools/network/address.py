@@ -38,8 +38,7 @@ def configure(net: Net, rtnl: rtnetlink.Rtnl) -> None:
             index = link.index
             _rename(net, rtnl, index, key)
             net.runtime["ifindex"] = index
-        if net["hwaddr"] and net.type != "empty":
-            _set_address(net, rtnl, index, key)
+        _set_address(net, rtnl, index, key)
         for family in ("ipv4", "ipv6"):
             for place, prefix, *broadcast in net[f"{family}.address"]:  # IPv6 has none
                 try:
@@ -65,15 +64,33 @@ def _rename(net: Net, rtnl: rtnetlink.Rtnl, index: int, key: str) -> None:
     net.runtime["name"] = link.name if link is not None else name
 
 
-def _set_address(net: Net, rtnl: rtnetlink.Rtnl, index: int, key: str) -> None:
+def wanted_address(net: Net) -> bytes:
+    """The hardware address that the configuration asks for; b"" for none, and where there is no device to give it to.
+
+    Raises LxcError.
+    """
+    text = net["hwaddr"]
+    if not text or net.type in ("empty", "none"):
+        return b""
     try:
-        rtnl.set_link(index, address=rtnetlink.hardware_address(net["hwaddr"]))
+        address = rtnetlink.hardware_address(text)
     except ValueError as error:
-        raise LxcError(f"{key}.hwaddr = {net['hwaddr']}: {error}", remedy="write it as 00:16:3e:xx:xx:xx") from None
-    except OSError as error:
+        raise LxcError(f"lxc.net.{net.index}.hwaddr = {text}: {error}", remedy="write it as 00:16:3e:xx:xx:xx") from None
+    if address[0] & 1:
         raise LxcError(
-            f"{key}.hwaddr = {net['hwaddr']}: {describe(error)}", remedy="the first byte must be even (unicast)"
-        ) from error
+            f"lxc.net.{net.index}.hwaddr = {text}: it is an address of a group of stations", remedy="the first byte must be even (unicast)"
+        )
+    return address
+
+
+def _set_address(net: Net, rtnl: rtnetlink.Rtnl, index: int, key: str) -> None:
+    address = wanted_address(net)
+    if not address:
+        return
+    try:
+        rtnl.set_link(index, address=address)
+    except OSError as error:
+        raise LxcError(f"{key}.hwaddr = {net['hwaddr']}: {describe(error)}") from error
 
 
 def _gateway(net: Net, rtnl: rtnetlink.Rtnl, index: int, family: str, key: str) -> None:

@@ -33,7 +33,7 @@ def random_name(prefix: str, rtnl: rtnetlink.Rtnl) -> str:
 def create(net: Net, rtnl: rtnetlink.Rtnl, pid: int) -> None:
     """Make the pair, its peer in the network namespace of pid, and set the host's end up. Raises LxcError."""
     key = f"lxc.net.{net.index}"
-    mtu = _mtu(net, key)
+    mtu = wanted_mtu(net)
     link = rtnl.link(net["link"]) if net["link"] else None
     bridge = _bridge(net, link, key)
     _check_vlans(net, bridge, key)
@@ -115,12 +115,13 @@ def _needs_more(net: Net) -> bool:
     )
 
 
-def _mtu(net: Net, key: str) -> int:
+def wanted_mtu(net: Net) -> int:
+    """The value of its mtu, 0 without one. Raises LxcError."""
     text = net["mtu"]
     if not text:
         return 0
-    if not text.isdecimal() or not 68 <= int(text) <= 65535:
-        raise LxcError(f"{key}.mtu = {text}: not a number from 68 to 65535")
+    if not text.isascii() or not text.isdecimal() or len(text) > 20 or not 68 <= int(text) <= 65535:
+        raise LxcError(f"lxc.net.{net.index}.mtu = {text}: not a number from 68 to 65535")
     return int(text)
 
 

@@ -21,7 +21,7 @@ from ..idmap import ranges
 from ..linux import open as linux_open
 from ..linux import rtnetlink
 from ..mounts import plan
-from ..network import iface
+from ..network import address, iface, veth
 from ..protocol import client
 from ..storage import backend
 from . import spaces
@@ -110,10 +110,12 @@ def _networks(reading: Reading, severity: str) -> None:
         except LxcError as error:
             _report(reading, ERROR, f"{key}.type", error)
         _link(reading, net, key, severity)
-        mtu = net["mtu"]
-        if mtu and not (mtu.isascii() and mtu.isdecimal() and 68 <= int(mtu) <= 65535):
-            reading.report(ERROR, f"{key}.mtu", f'"{mtu}" is not a number from 68 to 65535')
-        _hardware_address(reading, net, key)
+        for subkey, wanted in (("mtu", veth.wanted_mtu if net.type == "veth" else None), ("hwaddr", address.wanted_address)):
+            try:
+                if wanted is not None:
+                    wanted(net)
+            except LxcError as error:
+                _report(reading, ERROR, f"{key}.{subkey}", error)
 
 
 def _link(reading: Reading, net: Net, key: str, severity: str) -> None:
@@ -157,25 +159,6 @@ def _kind(link: str) -> str:
     except OSError:
         return ""
     return found.kind if found is not None else ""
-
-
-def _hardware_address(reading: Reading, net: Net, key: str) -> None:
-    text = net["hwaddr"]
-    parts = text.split(":")
-    if not text:
-        return
-    if len(parts) != 6 or not all(len(part) in (1, 2) and part.isascii() and part.isalnum() and _hex(part) for part in parts):
-        reading.report(ERROR, f"{key}.hwaddr", f'"{text}" is not a hardware address', remedy="write it as 10:66:6a:xx:xx:xx")
-    elif int(parts[0], 16) & 1:
-        remedy = "make the first byte even"
-        reading.report(ERROR, f"{key}.hwaddr", f"{text} is an address of a group of stations", remedy=remedy)
-
-
-def _hex(text: str) -> bool:
-    try:
-        return int(text, 16) >= 0
-    except ValueError:
-        return False
 
 
 def _cgroups(reading: Reading, name: str) -> None:

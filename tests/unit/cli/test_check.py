@@ -13,6 +13,8 @@ import pytest
 
 from lxctools.config import check, grammar
 from lxctools.container import check_config
+from lxctools.errors import LxcError
+from lxctools.network import address, veth
 from lxctools.runtime import check as host
 
 REPOSITORY = Path(__file__).parents[3]
@@ -200,6 +202,35 @@ def test_an_open_vswitch_bridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(host, "_kind", lambda link: "openvswitch" if link == "lo" else "")
     (one,) = [found for found in check_config(str(file)).problems if found.severity == "error"]
     assert "an Open vSwitch bridge" in one.message and (one.line, one.column) == (2, 18)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "wrong"),
+    [
+        ("veth", "hwaddr = 02:00:00:00:00", True),
+        ("veth", "hwaddr = 02:00:00:00:00:+1", True),
+        ("veth", "hwaddr = 03:00:00:00:00:01", True),
+        ("veth", "hwaddr = 2:0:0:0:0:1", False),
+        ("empty", "hwaddr = 02:00:00:00:00", False),
+        ("none", "hwaddr = 03:00:00:00:00:01", False),
+        ("veth", "mtu = 67", True),
+        ("veth", "mtu = 1500", False),
+        ("empty", "mtu = 67", False),
+    ],
+)
+def test_a_network_is_wrong_where_the_start_refuses_it(tmp_path: Path, kind: str, line: str, wrong: bool) -> None:
+    """What the type has no use for is passed over by both."""
+    file = tmp_path / "config"
+    file.write_text(f"lxc.net.0.type = {kind}\nlxc.net.0.{line}\n")
+    reading = check_config(str(file))
+    assert [one.line for one in reading.problems] == ([2] if wrong else [])
+    (net,) = reading.nets
+    try:
+        asked = address.wanted_address(net) if "hwaddr" in line else veth.wanted_mtu(net) if kind == "veth" else 0
+    except LxcError as error:
+        assert wrong and line in error.message
+    else:
+        assert not wrong and bool(asked) == (kind == "veth")
 
 
 def test_a_shared_container(tmp_path: Path) -> None:
