@@ -12,7 +12,7 @@ import os
 import struct
 import time
 
-from . import paths
+from . import log, paths
 from .errors import LxcError, TimedOut, describe
 
 TYPE_CHECKING = False
@@ -106,10 +106,11 @@ class PartialLock:
     def note(self, path: str) -> None:
         """Remember that this creation made the folder at path, for whoever cleans up should it be killed. Raises OSError.
 
-        C LXC leaves the file empty and never reads it.
+        C LXC leaves the file empty and never reads it. A device's number may be another one after a reboot: what is told is
+        whether the folder is on that of the mark itself.
         """
         status = os.stat(path)
-        line = f"{status.st_dev} {status.st_ino} {path}\0"
+        line = f"{_place(status, os.fstat(self._fd))} {status.st_ino} {path}\0"
         os.write(self._fd, line.encode("utf-8", "surrogateescape"))
 
     def abandon(self) -> None:
@@ -158,16 +159,24 @@ def noted(lxcpath: str, name: str) -> list[str]:
     """
     with open(f"{lxcpath}/{name}/partial", "rb") as file:
         entries = file.read().decode("utf-8", "surrogateescape").split("\0")
+        mark = os.fstat(file.fileno())
     found = []
     for entry in entries[:-1]:  # what follows the last NUL was not written to its end
-        device, inode, path = entry.split(" ", 2)
+        place, inode, path = entry.split(" ", 2)
         try:
             status = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             continue
-        if (str(status.st_dev), str(status.st_ino)) == (device, inode):
+        if (_place(status, mark), str(status.st_ino)) == (place, inode):
             found.append(path)
+        else:
+            log.tell(f"left {path} alone: it is not the folder that the interrupted command had there")
     return found
+
+
+def _place(status: os.stat_result, mark: os.stat_result) -> str:
+    """Where a folder is, in a word that is the same after a reboot."""
+    return "here" if status.st_dev == mark.st_dev else "elsewhere"
 
 
 def processes_with(path: str) -> list[int]:

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lxctools import locks
+from lxctools import locks, log
 from lxctools.errors import LxcError
 from lxctools.lifecycle.folder import clear_abandoned, remove_folder
 
@@ -36,6 +38,26 @@ def test_what_the_creation_made_goes(tmp_path: Path) -> None:
     assert clear_abandoned("c1", str(tmp_path)) is False
 
 
+def test_the_file_system_has_another_number_after_a_reboot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As btrfs, zfs, NFS and the device mapper number theirs."""
+    abandoned(tmp_path, tmp_path / "c1", tmp_path / "c1/rootfs")
+    (tmp_path / "c1/rootfs/half").touch()
+
+    def renumbered(real: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
+        def call(*args: Any, **kwargs: Any) -> os.stat_result:
+            fields = list(real(*args, **kwargs))
+            fields[2] += 1
+            return os.stat_result(fields)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("stat", "lstat", "fstat"):
+            patch.setattr(os, name, renumbered(getattr(os, name)))
+        made = locks.noted(str(tmp_path), "c1")
+    assert made == [str(tmp_path / "c1"), str(tmp_path / "c1/rootfs")]
+
+
 def test_a_folder_that_was_there_before_stays_with_what_is_not_the_creation_s(tmp_path: Path) -> None:
     (tmp_path / "c1").mkdir()
     (tmp_path / "c1/notes").write_text("mine")
@@ -46,13 +68,16 @@ def test_a_folder_that_was_there_before_stays_with_what_is_not_the_creation_s(tm
     assert (tmp_path / "users").exists()
 
 
-def test_a_folder_that_somebody_has_put_in_the_place_of_a_made_one_stays(tmp_path: Path) -> None:
+def test_a_folder_that_somebody_has_put_in_the_place_of_a_made_one_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = tmp_path / "elsewhere"
     abandoned(tmp_path, tmp_path / "c1", elsewhere)
     elsewhere.rename(tmp_path / "moved")
     elsewhere.mkdir()
     (elsewhere / "precious").touch()
+    said: list[str] = []
+    monkeypatch.setattr(log, "tell", said.append)
     clear_abandoned("c1", str(tmp_path))
+    assert said == [f"left {elsewhere} alone: it is not the folder that the interrupted command had there"]
     assert (elsewhere / "precious").exists()
     assert (tmp_path / "moved/file").exists()
 
