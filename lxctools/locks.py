@@ -23,6 +23,7 @@ _F_OFD_GETLK, _F_OFD_SETLK = 36, 37
 _FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, pid
 _FIRST_STEP, _LAST_STEP = 0.001, 0.02  # seconds between two tries
 PATIENCE = 60.0
+_VOLUME, _GONE = "volume", "gone"
 
 ABSENT, ONGOING, ABANDONED = "absent", "ongoing", "abandoned"
 
@@ -106,12 +107,23 @@ class PartialLock:
     def note(self, path: str) -> None:
         """Remember that this creation made the folder at path, for whoever cleans up should it be killed. Raises OSError.
 
+        path: or TYPE:PATH of a root file system that is no folder.
+
         C LXC leaves the file empty and never reads it. A device's number may be another one after a reboot: what is told is
         whether the folder is on that of the mark itself.
         """
+        if not path.startswith("/"):
+            self._write(f"{_VOLUME} - {path}")
+            return
         status = os.stat(path)
-        line = f"{_place(status, os.fstat(self._fd))} {status.st_ino} {path}\0"
-        os.write(self._fd, line.encode("utf-8", "surrogateescape"))
+        self._write(f"{_place(status, os.fstat(self._fd))} {status.st_ino} {path}")
+
+    def gone(self, path: str) -> None:
+        """Take back a note: another one that gets the name is not this command's. Raises OSError."""
+        self._write(f"{_GONE} - {path}")
+
+    def _write(self, line: str) -> None:
+        os.write(self._fd, f"{line}\0".encode("utf-8", "surrogateescape"))
 
     def abandon(self) -> None:
         """Leave the mark to the next command, which goes on from here."""
@@ -153,16 +165,19 @@ def partial_state(lxcpath: str, name: str) -> str:
 
 
 def noted(lxcpath: str, name: str) -> list[str]:
-    """The folders that an abandoned creation made, in that order; those that others stand in the place of are left out.
+    """What an abandoned creation made, in that order, as it was noted; without folders that others stand in the place of.
 
     Raises OSError.
     """
     with open(f"{lxcpath}/{name}/partial", "rb") as file:
         entries = file.read().decode("utf-8", "surrogateescape").split("\0")
         mark = os.fstat(file.fileno())
-    found = []
+    found: list[str] = []
     for entry in entries[:-1]:  # what follows the last NUL was not written to its end
         place, inode, path = entry.split(" ", 2)
+        if place in (_VOLUME, _GONE):
+            found = [other for other in found if other != path] + [path] * (place == _VOLUME)
+            continue
         try:
             status = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):

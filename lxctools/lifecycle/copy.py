@@ -20,12 +20,12 @@ from ..progress import Progress
 from ..protocol import client
 from ..storage import backend as storage
 from ..storage.clone import Cloned, clone_rootfs
-from ..undo import Undo
+from ..undo import Undo, held
 from . import clonehook, dependants
 from .copyconf import Move, rewrite
 from .folder import CONFIG
 from .recover import settle
-from .reserve import reserve
+from .reserve import reserve, watch
 from .steps import step
 
 TYPE_CHECKING = False
@@ -103,29 +103,31 @@ def copy(
     new_path: str,
     wishes: Wishes,
     complete: Callable[[str], None] | None = None,
-    partial: locks.PartialLock | None = None,
+    reserved: tuple[locks.PartialLock, Undo] | None = None,
 ) -> None:
     """Make NEW_PATH/NEW_NAME from source. Raises LxcError; then nothing of it is left.
 
-    complete: called with the new container's folder before it counts as made. partial: its mark, where the caller has reserved it.
+    complete: called with the new container's folder before it counts as made. reserved: its mark, where the caller has reserved
+    it, and what undoes that: in one step with the release of the mark it is committed.
     """
     if not wishes.allow_running:
         source.refuse_running()
     folder = f"{new_path}/{new_name}"
-    if partial is None and os.path.lexists(f"{folder}/{CONFIG}") and locks.partial_state(new_path, new_name) == locks.ABSENT:
+    if reserved is None and os.path.lexists(f"{folder}/{CONFIG}") and locks.partial_state(new_path, new_name) == locks.ABSENT:
         raise LxcError(f"error: clone: {folder}/{CONFIG} exists", remedy="choose another name, or destroy it first")
     if not os.path.isdir(new_path):
         raise LxcError(f"cannot make {folder}: there is no folder {new_path}", remedy="make it, or name another with -p")
     before = os.umask(0o022)
     try:
-        with Undo() as undo:
-            partial = partial or reserve(new_name, new_path, source.conf["lxc.idmap"], undo)
+        with Undo() as own:
+            partial, undo = reserved or (reserve(new_name, new_path, source.conf["lxc.idmap"], own), own)
             build(source, new_name, new_path, folder, wishes, undo, partial)
             if complete is not None:
                 complete(folder)
             step("release the mark")
-            partial.release()
-            undo.commit()
+            with held():  # interrupted from here on, it is whole
+                partial.release()
+                undo.commit()
     finally:
         os.umask(before)
 
@@ -150,10 +152,8 @@ def build(
         if not wishes.allow_running:
             source.refuse_running()  # it may have been started meanwhile
         source.read()  # and restored, or moved to another storage
-        made = _clone(source, name, work, wishes, progress)
-        undo(made.undo)
-        if partial is not None and made.value:
-            _note(partial, made.value)
+        spec = storage.Spec(work, name, wishes.options, watch(partial, source.conf["lxc.idmap"], undo))
+        made = _clone(source, spec, wishes, progress)
         for path in made.vanished[:10]:
             log.warn(f"{path} vanished while it was copied")
         value = made.value.replace(f"{work}/", f"{final}/") if work != final else made.value
@@ -180,14 +180,13 @@ def build(
     return conf
 
 
-def _clone(source: Source, name: str, work: str, wishes: Wishes, progress: Progress) -> Cloned:
+def _clone(source: Source, spec: storage.Spec, wishes: Wishes, progress: Progress) -> Cloned:
     step("copy the root file system")
 
     def beat(done: int) -> None:
         step("copying")
         progress.reached(done)
 
-    spec = storage.Spec(work, name, wishes.options)
     return clone_rootfs(
         source.conf,
         spec,
@@ -198,15 +197,6 @@ def _clone(source: Source, name: str, work: str, wishes: Wishes, progress: Progr
         beat=beat,
         expect=progress.expect,
     )
-
-
-def _note(partial: locks.PartialLock, value: str) -> None:
-    path = value.partition(":")[2]
-    try:
-        if os.path.isdir(path):
-            partial.note(path)
-    except OSError as error:
-        raise LxcError(f"cannot note {path} in {partial.path}: {describe(error)}") from error
 
 
 def _needed(source: Source, lxcpath: str, name: str, depends: bool, snapshot: bool) -> list[tuple[str, str]]:

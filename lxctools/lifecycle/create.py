@@ -31,7 +31,7 @@ from ..template.run import find_template, run_template
 from ..undo import Undo, held
 from .clonehook import run_in_child
 from .folder import CONFIG, keep_rootfs
-from .reserve import container_root, give, make_parents, refuse_existing, reserve
+from .reserve import container_root, give, make_parents, refuse_existing, reserve, watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -176,15 +176,8 @@ def _make_rootfs(
     else:
         if options.get("dir"):
             make_parents(options["dir"], this.undo)
-        wanted = storage.Spec(this.folder, this.name, options)
-        usual_was_there = os.path.lexists(wanted.rootfs)
-        value, made = module.create(wanted)
+        value, made = module.create(storage.Spec(this.folder, this.name, options, watch(this.partial, conf["lxc.idmap"], this.undo)))
         path = value.partition(":")[2]
-        if not usual_was_there and not module.INFO.is_folder:
-            this.undo(files.remove_tree, wanted.rootfs)
-        if made:
-            this.undo(module.destroy, path)
-            _note(this, [path] if module.INFO.is_folder else [wanted.rootfs, *module.belongings(path)])
         conf.set("lxc.rootfs.path", value)
     if not made and module.INFO.is_folder and not files.is_below(path, this.folder):
         this.undo(files.unlink_quietly, keep_rootfs(this.folder, path))
@@ -200,13 +193,6 @@ def _make_rootfs(
         except OSError as error:
             raise LxcError(f'Error chowning "{folder}" to container root: {describe(error)}') from error
     this.rootfs = path
-
-
-def _note(this: _Creation, places: Sequence[str]) -> None:
-    assert this.partial is not None
-    for folder in places:
-        if os.path.isdir(folder):
-            this.partial.note(folder)
 
 
 def _write_first(this: _Creation) -> None:

@@ -72,11 +72,14 @@ def _remove(name: str, lxcpath: str, conf: Config, beat: Progress) -> None:
     begun = False
     try:
         mark.note(folder)
-        if path and os.path.isdir(path):
-            mark.note(path)
-        step("remove the root file system")
         if path:
-            storage.for_config(conf).destroy(path, beat, conf["lxc.idmap"])
+            module = storage.for_config(conf)
+            noted = path if module.INFO.is_folder else f"{module.INFO.name}:{path}"
+            mark.note(noted)
+            step("remove the root file system")
+            module.destroy(path, beat, conf["lxc.idmap"])
+            begun = True
+            mark.gone(noted)
         begun = True
         step("forget dependencies")
         dependants.forget(lxcpath, name, dependants.needs(folder), [(lxcpath, name)])

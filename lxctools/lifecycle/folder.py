@@ -6,13 +6,16 @@ from __future__ import annotations
 import os
 
 from .. import files, locks, log
+from ..config.conf import Config
 from ..errors import LxcError, describe
 from ..storage import backend as storage
 from . import dependants
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from ..idmap.ranges import IdMap
 
 MARK = "partial"
 CONFIG = "config"
@@ -71,7 +74,8 @@ def clear_abandoned(name: str, lxcpath: str) -> bool:
     """Remove what an interrupted creation made. False when there is none. Raises LxcError; also for one that goes on.
 
     The caller holds the container's lock. Only what the mark says that this creation made goes. A mark without notes is C
-    LXC's, which makes nothing outside of the container's folder.
+    LXC's, and means the container's folder; or the first moment of a removal. Where a root file system lies outside of the
+    folder, it is left to the user to tell them apart.
     """
     found = locks.partial_state(lxcpath, name)
     if found == locks.ABSENT:
@@ -81,11 +85,20 @@ def clear_abandoned(name: str, lxcpath: str) -> bool:
         raise LxcError(f"{name} is being created or removed by another command, in {folder}", remedy="wait for it to end")
     log.notice(f"removing what an interrupted creation left in {folder}")
     try:
-        made = locks.noted(lxcpath, name) if os.path.getsize(f"{folder}/{MARK}") else [folder]
+        maps: Sequence[IdMap] = ()
+        conf = _config(folder)
+        if conf is not None:
+            maps = conf["lxc.idmap"]
+        if os.path.getsize(f"{folder}/{MARK}"):
+            made = locks.noted(lxcpath, name)
+        else:
+            made = [folder]
+            _refuse_outside(conf, folder)
         dependants.forget(lxcpath, name, dependants.needs(folder), [(lxcpath, name)])
         for path in reversed(made):
             if path != folder:
-                storage.load("dir").destroy(path)  # with its guards: a removal may have noted more than a creation
+                kind, _, place = path.partition(":") if not path.startswith("/") else ("dir", "", path)
+                storage.load(kind).destroy(place, None, maps)  # with its guards: a removal may have noted more than a creation
         if folder in made:
             remove_folder(folder, MARK)
         else:
@@ -95,3 +108,24 @@ def clear_abandoned(name: str, lxcpath: str) -> bool:
     except OSError as error:
         raise LxcError(f"cannot remove what an interrupted creation left in {folder}: {describe(error)}") from error
     return True
+
+
+def _config(folder: str) -> Config | None:
+    """The configuration, None where there is none that can be read."""
+    try:
+        return Config.read(f"{folder}/{CONFIG}")
+    except (LxcError, OSError):
+        return None
+
+
+def _refuse_outside(conf: Config | None, folder: str) -> None:
+    """Raise LxcError for a root file system that would be left behind without the container's folder."""
+    path = str.__str__(conf["lxc.rootfs.path"]) if conf is not None else ""
+    if conf is None or not path or not (conf.rootfs_type or os.path.lexists(path)):
+        return
+    module = storage.for_config(conf)
+    if any(not files.is_below(place, folder) for place in module.belongings(path)) and module.exists(path):
+        raise LxcError(
+            f"it is not known whether {folder} was being made or removed, and its root file system {path} lies outside of it",
+            remedy=f"remove {folder}/{MARK}; then start it, or remove it with lxc-destroy",
+        )

@@ -30,12 +30,12 @@ from ..storage import place
 from ..storage.archive import Damaged, Member, Stream, shown
 from ..storage.archive_read import TreeReader, below
 from ..storage.tree_meta import shift_of
-from ..undo import Undo
+from ..undo import Undo, held
 from .copyconf import Move, rewrite
 from .export import CHECKSUM, FILES, FORMAT, LARGEST_TEXT, MANIFEST, ROOTFS, SNAPS, SNAPSHOT_FILES, STDIO, Filter, as_its_root, compressor, hooks_of
 from .folder import CONFIG, MARK
 from .recover import settle
-from .reserve import make_parents, refuse_existing, reserve
+from .reserve import make_parents, refuse_existing, reserve, watch
 from .snapshot import place as snapshots_folder
 from .steps import step
 
@@ -152,7 +152,6 @@ def import_container(source: str, name: str, lxcpath: str, *, backend: str = "di
                     if said:
                         raise Damaged(f"zstd {said}")
                     _make_visible(this, configs)
-                    undo.commit()
             except Damaged as error:
                 file.close()
                 said = unpacker.close()  # the cause of what we have seen
@@ -219,7 +218,9 @@ def _make_visible(this: _Import, configs: dict[str, tuple[Config, str]]) -> None
         log.tell(f"{this.name} will run on this host: {paths.printable(value)}")
     step("release the mark")
     assert this.partial is not None
-    this.partial.release()
+    with held():  # interrupted from here on, it is whole
+        this.partial.release()
+        this.undo.commit()
 
 
 def _write(this: _Import, path: str, data: bytes, mode: int = 0o660) -> None:
@@ -254,8 +255,9 @@ def _named_file(this: _Import, name: str, data: bytes) -> None:
     for word in words[:-1]:
         path += f"/{word}"
         try:
-            os.mkdir(path, 0o755)
-            this.undo(os.rmdir, path)
+            with held():
+                os.mkdir(path, 0o755)
+                this.undo(os.rmdir, path)
         except FileExistsError:
             if not stat.S_ISDIR(os.lstat(path).st_mode):
                 raise
@@ -270,14 +272,10 @@ def _make_root(this: _Import, prefix: str, backend: str, folder: str, name: str)
     step("make the root file system")
     module = storage.load(storage.plain(backend))
     value: str
-    value, made = module.create(storage.Spec(folder, name, {}))
+    value, made = module.create(storage.Spec(folder, name, {}, watch(this.partial, this.conf["lxc.idmap"], this.undo)))
     root = _Root(prefix, module, value)
     if not made:
         raise LxcError(f"cannot unpack into {root.path}: it is there already", remedy="remove it, or choose another name")
-    this.undo(module.destroy, root.path, None, this.conf["lxc.idmap"])
-    assert this.partial is not None
-    if os.path.isdir(root.path):
-        this.partial.note(root.path)
     this.roots.append(root)
     return value
 
@@ -286,10 +284,11 @@ def _make_snapshot(this: _Import, name: str) -> tuple[str, Config, str]:
     """The folder of a snapshot with all but its tree and its configuration: (path of that, what it says, lxc.rootfs.path)."""
     folder = f"{snapshots_folder(this.name, this.lxcpath)}/{name}"
     make_parents(folder, this.undo)
-    os.mkdir(folder, 0o770)
-    this.undo(files.remove_tree, folder)
     assert this.partial is not None
-    this.partial.note(folder)
+    with held():
+        os.mkdir(folder, 0o770)
+        this.undo(files.remove_tree, folder)
+        this.partial.note(folder)
     for kind in SNAPSHOT_FILES:
         if kind != CONFIG and f"{name}/{kind}" in this.small:
             _write(this, f"{folder}/{kind}", this.small[f"{name}/{kind}"], 0o644)

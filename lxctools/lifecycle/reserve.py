@@ -8,13 +8,14 @@ import os
 from .. import files, locks, log
 from ..errors import LxcError, describe
 from ..idmap.ranges import to_host
+from ..storage import backend as storage
 from ..undo import held
 from .folder import CONFIG, clear_abandoned, remove_if_empty
 from .steps import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..idmap.ranges import IdMap
     from ..undo import Undo
@@ -55,6 +56,22 @@ def reserve(name: str, lxcpath: str, maps: Sequence[IdMap], undo: Undo) -> locks
     return partial
 
 
+def watch(partial: locks.PartialLock | None, maps: Sequence[IdMap], undo: Undo) -> Callable[[str], None]:
+    """For Spec.begun: what a backend has made is undone, and noted in the mark for whoever comes after a kill -9."""
+
+    def begun(value: str) -> None:
+        kind, _, path = value.partition(":")
+        module = storage.load(kind)
+        undo(module.destroy, path, None, maps)
+        if partial is not None:
+            try:
+                partial.note(path if module.INFO.is_folder else value)
+            except OSError as error:
+                raise LxcError(f"cannot note {path} in {partial.path}: {describe(error)}") from error
+
+    return begun
+
+
 def _make_folder(folder: str) -> bool:
     """False for one that is there: it may hold a log, or somebody's notes, and is not removed by us."""
     before = os.umask(0o002)
@@ -78,12 +95,13 @@ def make_parents(path: str, undo: Undo) -> None:
         parent = os.path.dirname(parent)
     for folder in reversed(missing):
         try:
-            os.mkdir(folder, 0o755)
+            with held():
+                os.mkdir(folder, 0o755)
+                undo(remove_if_empty, folder)
         except FileExistsError:
             continue
         except OSError as error:
             raise LxcError(f"cannot make the folder {folder}: {describe(error)}") from error
-        undo(remove_if_empty, folder)
 
 
 def _remove_made(folder: str) -> None:

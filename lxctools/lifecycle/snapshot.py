@@ -12,7 +12,7 @@ from ..errors import LxcError, NotDefined, describe
 from ..hooks.run import HookContext, run_hooks
 from ..protocol import client
 from ..storage import backend as storage
-from ..undo import Undo
+from ..undo import Undo, held
 from . import dependants, swap
 from .copy import Source, Wishes, build, copy
 from .destroy import destroy
@@ -87,8 +87,9 @@ def create(name: str, lxcpath: str, *, comment: str = "", quiet: bool = False) -
 
     with Undo() as undo:
         try:
-            os.makedirs(folder, 0o755)
-            undo(remove_if_empty, folder)
+            with held():
+                os.makedirs(folder, 0o755)
+                undo(remove_if_empty, folder)
         except FileExistsError:
             pass
         except OSError as error:
@@ -101,8 +102,7 @@ def create(name: str, lxcpath: str, *, comment: str = "", quiet: bool = False) -
                 number += 1
             chosen = f"snap{number}"
             partial = reserve(chosen, folder, source.conf["lxc.idmap"], undo)
-        copy(source, chosen, folder, wishes, complete, partial)
-        undo.commit()
+        copy(source, chosen, folder, wishes, complete, (partial, undo))
     return chosen
 
 
@@ -196,10 +196,11 @@ def _in_place(saved: Source, name: str, lxcpath: str, *, quiet: bool) -> None:
     with Undo() as undo:
         step("make the stage")
         try:
-            os.mkdir(stage, 0o770)
+            with held():
+                os.mkdir(stage, 0o770)
+                undo(swap.clean, folder)
         except OSError as error:
             raise LxcError(f"cannot make {stage}: {describe(error)}") from error
-        undo(swap.clean, folder)
         build(
             saved,
             name,
@@ -211,8 +212,9 @@ def _in_place(saved: Source, name: str, lxcpath: str, *, quiet: bool) -> None:
             held=[own],
             before_hooks=lambda: run_hooks(context, "destroy", environment=context.outside()),
         )
-        swap.commit(folder, _entries(folder, stage, old))
-        undo.commit()
+        with held():  # interrupted from here on, it is restored
+            swap.commit(folder, _entries(folder, stage, old))
+            undo.commit()
     try:
         swap.clean(folder)
     except LxcError as error:

@@ -6,7 +6,8 @@ what, on what and why.
 
     INFO                             what it is like, see Info: callers ask this and not its name
     create(spec)                     make an empty root file system: (value for lxc.rootfs.path, whether this call made it). What
-                                     was there before is never removed when the creation fails later
+                                     was there before is never removed when the creation fails later. Whatever there is to be
+                                     removed is told to spec.begins() as soon as it is there, with signals held
     destroy(path, beat, maps)        remove it and nothing outside of it; what is gone already is no failure. beat is called
                                      now and then. maps: remove it as that container's root (a caller other than root)
     mount(path, target)              mount it on a folder, with what is mounted in it
@@ -35,7 +36,7 @@ from ..idmap.userns import run_in_userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import ModuleType
 
     from ..config.conf import Config
@@ -87,14 +88,23 @@ class Info:
 
 
 class Spec:
-    """What a new root file system is wanted for: the container's folder, and the --dir, --fssize ... options."""
+    """What a new root file system is wanted for: the container's folder, and the --dir, --fssize ... options.
 
-    __slots__ = ("folder", "name", "options")
+    begun: called with TYPE:PATH of what a backend has made and not filled yet, while signals are held.
+    """
 
-    def __init__(self, folder: str, name: str, options: dict[str, str]) -> None:
+    __slots__ = ("begun", "folder", "name", "options")
+
+    def __init__(self, folder: str, name: str, options: dict[str, str], begun: Callable[[str], object] | None = None) -> None:
         self.folder = folder
         self.name = name
         self.options = options
+        self.begun = begun
+
+    def begins(self, value: str) -> None:
+        """Tell that there is now what destroy() of this type removes by this path."""
+        if self.begun is not None:
+            self.begun(value)
 
     @property
     def rootfs(self) -> str:

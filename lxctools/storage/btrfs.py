@@ -11,6 +11,7 @@ import os
 from .. import files, log
 from ..errors import LxcError, describe
 from ..linux import btrfs
+from ..undo import held
 from . import dir as folder_backend
 from . import guard
 from .backend import Info, Spec
@@ -66,7 +67,9 @@ def create(spec: Spec) -> tuple[str, bool]:
             return f"btrfs:{path}", False
     parent = _open_parent(path)
     try:
-        btrfs.create_subvolume(parent, os.path.basename(path))
+        with held():
+            btrfs.create_subvolume(parent, os.path.basename(path))
+            spec.begins(f"btrfs:{path}")
     except OSError as error:
         raise LxcError(f"cannot make the btrfs subvolume {path}: {describe(error)}") from error
     finally:
@@ -106,7 +109,9 @@ def snapshot(source_value: str, spec: Spec) -> str:
         try:
             if not btrfs.is_subvolume(fd):
                 raise LxcError(f"cannot snapshot {source}: it is no btrfs subvolume", remedy="copy it without -s")
-            btrfs.snapshot(fd, parent, os.path.basename(path))
+            with held():
+                btrfs.snapshot(fd, parent, os.path.basename(path))
+                spec.begins(f"btrfs:{path}")
             try:
                 _snapshot_children(fd, path)
             except BaseException:

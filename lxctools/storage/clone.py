@@ -12,7 +12,6 @@ import os
 from ..errors import LxcError, describe
 from ..idmap.userns import run_in_userns
 from ..linux import sched
-from ..undo import Undo
 from . import backend as storage
 from .best import resolve_best
 from .place import opened, opened_to_fill
@@ -34,16 +33,14 @@ class Cloned:
     """What clone_rootfs() made.
 
     value: for lxc.rootfs.path of the new container, "" for one without a root file system. depends: the source's root file
-    system must stay as long as this one. vanished: paths that went away while they were being copied. undo: removes what was
-    made.
+    system must stay as long as this one. vanished: paths that went away while they were being copied.
     """
 
-    __slots__ = ("depends", "undo", "value", "vanished")
+    __slots__ = ("depends", "value", "vanished")
 
-    def __init__(self, value: str, depends: bool, undo: Callable[[], None], vanished: Sequence[str] = ()) -> None:
+    def __init__(self, value: str, depends: bool, vanished: Sequence[str] = ()) -> None:
         self.value = value
         self.depends = depends
-        self.undo = undo
         self.vanished = vanished
 
 
@@ -82,7 +79,9 @@ def clone_rootfs(
     beat: Callable[[int], object] | None = None,
     expect: Callable[[int], object] | None = None,
 ) -> Cloned:
-    """Make the root file system of a new container from that of another one. Raises LxcError; then nothing of it is left.
+    """Make the root file system of a new container from that of another one. Raises LxcError.
+
+    What is made is told to spec.begun: whoever goes on, or gives up, removes it.
 
     conf: of the source. spec: the new container's folder (which exists), its name, and --fssize ... options. source: the
     source container's folder; default: where conf was read. backend: the type wanted, "" for LXC's choice. snapshot: a
@@ -91,21 +90,14 @@ def clone_rootfs(
     expect: with how many there are, about, when it takes a while.
     """
     if not conf["lxc.rootfs.path"]:
-        return Cloned("", False, _nothing)
+        return Cloned("", False)
     job = _Job(conf, spec, source or os.path.dirname(conf.path), maps)
     job.beat = beat
     job.expect = expect
     if not job.module.exists(job.path):
         raise LxcError(f"the root file system {job.path} of the container to copy does not exist", remedy="check lxc.rootfs.path")
     target, snapshot = _choose(job, storage.plain(backend), snapshot, maybe_snapshot, keep_type)
-    with Undo() as undo:
-        made = _snapshot(job, target, undo) if snapshot else _copy(job, target, undo)
-        undo.commit()
-    return made
-
-
-def _nothing() -> None:
-    pass
+    return _snapshot(job, target) if snapshot else _copy(job, target)
 
 
 # -- the choice ---------------------------------------------------------------------------------------------------------
@@ -137,7 +129,7 @@ def _choose(job: _Job, wanted: str, snapshot: bool, maybe: bool, keep: bool) -> 
 # -- snapshots ----------------------------------------------------------------------------------------------------------
 
 
-def _snapshot(job: _Job, target: str, undo: Undo) -> Cloned:
+def _snapshot(job: _Job, target: str) -> Cloned:
     if target != job.kind and not (target == "overlay" and job.kind == "dir"):
         raise LxcError(
             f"there is no snapshot of a root file system of the type {job.kind} as {target}: {_why_not(target)}",
@@ -151,11 +143,9 @@ def _snapshot(job: _Job, target: str, undo: Undo) -> Cloned:
     if job.shift is not None:
         raise LxcError("the owners in a snapshot cannot be shifted to other id maps", remedy="copy it without -s")
     value: str = module.snapshot(f"{job.kind}:{job.path}", job.spec)
-    remove = _remover(module, value, job)
-    undo(remove)
     if target == "overlay":
         _give_overlay(value, job)
-    return Cloned(value, module.depends(f"{job.kind}:{job.path}"), remove)
+    return Cloned(value, module.depends(f"{job.kind}:{job.path}"))
 
 
 def _why_not(target: str) -> str:
@@ -168,40 +158,29 @@ def _why_not(target: str) -> str:
     return f"{target} has no snapshots"
 
 
-def _remover(module: ModuleType, value: str, job: _Job) -> Callable[[], None]:
-    path = value.partition(":")[2]
-
-    def remove() -> None:
-        module.destroy(path, None, job.new_maps)
-
-    return remove
-
-
 # -- full copies --------------------------------------------------------------------------------------------------------
 
 
-def _copy(job: _Job, target: str, undo: Undo) -> Cloned:
+def _copy(job: _Job, target: str) -> Cloned:
     module = storage.load(target)
     if target == "overlay" and job.kind == "overlay":
         # The changes are copied and the lower folders shared: what is below stays as it is.
-        return _snapshot(job, target, undo)
+        return _snapshot(job, target)
     if module.INFO.is_block:
         _choose_size(job)
     options = {name: value for name, value in job.spec.options.items() if name != "dir" or target == "dir"}
-    value, made = module.create(storage.Spec(job.spec.folder, job.spec.name, options))
-    remove = _remover(module, value, job) if made else _nothing
-    undo(remove)
+    value, made = module.create(storage.Spec(job.spec.folder, job.spec.name, options, job.spec.begun))
     path = value.partition(":")[2]
     if not made:
         raise LxcError(f"cannot copy into {path}: it is there already", remedy="remove it, or choose another place")
     if os.geteuid() != 0 and job.maps:
         storage.give(path if module.INFO.is_folder else job.spec.folder, job.maps)
         run_in_userns(job.maps, _copy_apart, job, module, path)
-        return Cloned(value, False, remove)
+        return Cloned(value, False)
     report = _copy_now(job, module, path)
     if target == "overlay":
         _give_overlay(value, job)
-    return Cloned(value, False, remove, report.vanished)
+    return Cloned(value, False, report.vanished)
 
 
 def _copy_apart(job: _Job, module: ModuleType, path: str) -> None:
@@ -238,7 +217,7 @@ def _choose_size(job: _Job) -> None:
     elif "fssize" not in options:
         with opened(job.module, job.path, "") as source:
             options["fssize"] = str(max(storage.DEFAULT_SIZE, _used(source.path) * 5 // 4))
-    job.spec = storage.Spec(job.spec.folder, job.spec.name, options)
+    job.spec = storage.Spec(job.spec.folder, job.spec.name, options, job.spec.begun)
 
 
 def _used(folder: str) -> int:

@@ -9,6 +9,7 @@ from .. import files, log
 from ..errors import LxcError, describe
 from ..idmap.userns import run_in_userns
 from ..linux import mount as kernel
+from ..undo import held
 from . import guard
 from .backend import Info, Spec
 
@@ -28,7 +29,20 @@ def create(spec: Spec) -> tuple[str, bool]:
     """
     path = os.path.abspath(spec.options.get("dir") or spec.rootfs)
     guard.check_new(path, spec.folder)
-    return f"dir:{path}", make_folder(path)
+    return f"dir:{path}", _make(spec, path)
+
+
+def make_mount_point(spec: Spec) -> bool:
+    """Make rootfs in the container's folder, where what is no folder is mounted; False when it is there. Raises LxcError."""
+    return _make(spec, spec.rootfs)
+
+
+def _make(spec: Spec, path: str) -> bool:
+    with held():
+        made = make_folder(path)
+        if made:
+            spec.begins(f"dir:{path}")
+    return made
 
 
 def make_folder(path: str) -> bool:

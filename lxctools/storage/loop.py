@@ -9,6 +9,7 @@ import stat
 from .. import files
 from ..errors import LxcError, describe
 from ..linux import loop
+from ..undo import held
 from . import dir as folder_backend
 from .backend import DEFAULT_FSTYPE, DEFAULT_SIZE, Info, Spec
 from .device import fstype_of, make_filesystem, open_filesystem, size_option
@@ -29,9 +30,11 @@ def create(spec: Spec) -> tuple[str, bool]:
     A sparse file of --fssize and one byte, as LXC makes it. One that is there already is used as it is.
     """
     path = f"{spec.folder}/rootdev"
-    folder_backend.make_folder(spec.rootfs)
+    folder_backend.make_mount_point(spec)
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with held():
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            spec.begins(f"loop:{path}")
     except FileExistsError:
         return f"loop:{path}", False
     except OSError as error:

@@ -11,6 +11,7 @@ from .. import log
 from ..config.system import system_value
 from ..errors import LxcError, describe
 from ..files import ioctl_number
+from ..undo import held
 from . import dir as folder_backend
 from .backend import DEFAULT_FSTYPE, DEFAULT_SIZE, Info, Spec
 from .device import fstype_of, make_filesystem, open_filesystem, size_option, tool
@@ -70,13 +71,13 @@ def _make(spec: Spec, group: str, name: str) -> tuple[str, bool]:
         raise LxcError(f"cannot make the logical volume {device}: it exists", remedy="choose another name with --lvname")
     pool = f"/dev/{group}/{spec.options.get('thinpool') or system_value('lxc.bdev.lvm.thin_pool') or 'lxc'}"
     size = f"{size_option(spec.options, DEFAULT_SIZE)}b"
-    if _has(pool, _THIN_POOL):
-        _lvcreate(["--thinpool", pool, "-V", size, group, "-n", name], device)
-    else:
-        _lvcreate(["-L", size, group, "-n", name], device)
+    words = ["--thinpool", pool, "-V"] if _has(pool, _THIN_POOL) else ["-L"]
+    with held():  # lvcreate itself tells that one is there: nothing of it can be undone before it has made ours
+        _lvcreate([*words, size, group, "-n", name], device)
+        spec.begins(f"lvm:{device}")
     try:
         make_filesystem(spec.options.get("fstype") or DEFAULT_FSTYPE, device)
-        folder_backend.make_folder(spec.rootfs)
+        folder_backend.make_mount_point(spec)
     except BaseException:
         _remove(device)
         raise
@@ -105,15 +106,17 @@ def snapshot(source_value: str, spec: Spec) -> str:
     size, fstype = size_and_type(source)
     # LVM gives thin snapshots a mark that keeps them from being activated: -kn.
     words = ["-kn", "-s"] if _has(source, _THIN_VOLUME) else ["-s", "-L", f"{size_option(spec.options, size)}b"]
-    result = tool(["lvcreate", *words, "-n", name, source], _QUIET)
-    if result.status != 0:
-        raise LxcError(f"cannot snapshot {source} as {device}: lvcreate {result.why()}")
+    with held():
+        result = tool(["lvcreate", *words, "-n", name, source], _QUIET)
+        if result.status != 0:
+            raise LxcError(f"cannot snapshot {source} as {device}: lvcreate {result.why()}")
+        spec.begins(f"lvm:{device}")
     try:
         if fstype in _NEW_UUID:
             changed = tool([*_NEW_UUID[fstype], device])
             if changed.status != 0:
                 raise LxcError(f"cannot give {device} a UUID of its own: {_NEW_UUID[fstype][0]} {changed.why()}")
-        folder_backend.make_folder(spec.rootfs)
+        folder_backend.make_mount_point(spec)
     except BaseException:
         _remove(device)
         raise

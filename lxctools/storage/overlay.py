@@ -13,6 +13,7 @@ from ..errors import LxcError, describe
 from ..linux import detached, proc
 from ..linux import mount as kernel
 from ..linux.mountopts import parse_options
+from ..undo import held
 from . import dir as folder_backend
 from . import guard
 from .backend import Info, Spec
@@ -43,18 +44,18 @@ def split(path: str) -> tuple[list[str], str]:
 def create(spec: Spec) -> tuple[str, bool]:
     """Make rootfs, which the template fills, and overlay/delta for the changes. Raises LxcError."""
     _check_names(spec.rootfs)
-    made = folder_backend.make_folder(spec.rootfs)
+    made = folder_backend.make_mount_point(spec)
     return _over([spec.rootfs], spec), made
 
 
 def _over(lowers: Sequence[str], spec: Spec) -> str:
     upper = f"{spec.folder}/overlay/delta"
     _check_names(spec.folder)
-    try:
-        os.makedirs(upper, 0o755, exist_ok=True)
-    except OSError as error:
-        raise LxcError(f"cannot make the overlay's folder {upper}: {describe(error)}") from error
-    return f"overlay:{':'.join(lowers)}:{upper}"
+    value = f"overlay:{':'.join(lowers)}:{upper}"
+    with held():
+        if folder_backend.make_folder(upper):
+            spec.begins(value)
+    return value
 
 
 def _check_names(path: str) -> None:
@@ -76,7 +77,7 @@ def snapshot(source_value: str, spec: Spec) -> str:
     lowers, upper = ([path], "") if kind == "dir" else split(path)
     if kind == "dir":
         _check_names(path)
-    made = folder_backend.make_folder(spec.rootfs)
+    made = folder_backend.make_mount_point(spec)
     value = _over(lowers, spec)
     new = split(value.partition(":")[2])[1]
     try:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from .. import process
 from ..config.system import system_value
 from ..errors import LxcError
+from ..undo import held
 from . import dir as folder_backend
 from . import lvm as device_backend
 from .backend import DEFAULT_FSTYPE, DEFAULT_SIZE, Info, Spec
@@ -33,11 +35,11 @@ def is_usable(lxcpath: str) -> bool:
     return os.path.exists("/etc/ceph/ceph.conf") and process.find("rbd") is not None
 
 
-def _rbd(verb: str, *words: str, user: str = "") -> None:
+def _rbd(verb: str, *words: str, user: str = "", fine: tuple[int, ...] = (0,)) -> None:
     user = user or system_value("lxc.bdev.rbd.rbduser") or ""
     argv = ["rbd", verb, *(["--id", user] if user else []), *words]
     result = tool(argv)
-    if result.status != 0:
+    if result.status not in fine:
         raise LxcError(f"{' '.join(argv)} {result.why()}")
 
 
@@ -48,11 +50,13 @@ def create(spec: Spec) -> tuple[str, bool]:
     user = spec.options.get("rbduser", "")
     device = f"{_PREFIX}{pool}/{image}"
     megabytes = size_option(spec.options, DEFAULT_SIZE) >> 20
-    _rbd("create", "--pool", pool, image, "--size", str(megabytes), user=user)
+    with held():
+        _rbd("create", "--pool", pool, image, "--size", str(megabytes), user=user)
+        spec.begins(f"rbd:{device}")
     try:
         _rbd("map", "--pool", pool, image, user=user)
         make_filesystem(spec.options.get("fstype") or DEFAULT_FSTYPE, device)
-        folder_backend.make_folder(spec.rootfs)
+        folder_backend.make_mount_point(spec)
     except BaseException:
         _remove(device, user)
         raise
@@ -62,11 +66,11 @@ def create(spec: Spec) -> tuple[str, bool]:
 def _remove(device: str, user: str = "") -> None:
     if os.path.exists(device):
         _rbd("unmap", device, user=user)
-    _rbd("rm", device.removeprefix(_PREFIX), user=user)
+    _rbd("rm", device.removeprefix(_PREFIX), user=user, fine=(0, errno.ENOENT))
 
 
 def destroy(path: str, beat: Callable[[], object] | None = None, maps: Sequence[IdMap] = ()) -> None:
-    """Unmap and remove the image. Raises LxcError."""
+    """Unmap and remove the image. Raises LxcError; one that is gone is no failure."""
     if not path.startswith(_PREFIX) or path.count("/") != 4:
         raise LxcError(f"refusing to remove {path}: it is not {_PREFIX}POOL/IMAGE", remedy="remove it by hand if it is yours")
     _remove(path)

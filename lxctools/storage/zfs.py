@@ -9,6 +9,7 @@ from ..errors import LxcError, describe
 from ..linux import detached
 from ..linux import mount as kernel
 from ..linux.mountopts import parse_options
+from ..undo import held
 from . import dir as folder_backend
 from .backend import Info, Spec
 from .device import tool
@@ -67,9 +68,11 @@ def create(spec: Spec) -> tuple[str, bool]:
 def _make(dataset: str, spec: Spec) -> tuple[str, bool]:
     if exists(dataset):
         raise LxcError(f"cannot make the zfs dataset {dataset}: it exists", remedy="choose another name, or another --zfsroot")
-    _zfs("create", "-o", f"mountpoint={spec.rootfs}", "-o", "canmount=noauto", "-p", dataset)
+    with held():
+        _zfs("create", "-o", f"mountpoint={spec.rootfs}", "-o", "canmount=noauto", "-p", dataset)
+        spec.begins(f"zfs:{dataset}")
     try:
-        folder_backend.make_folder(spec.rootfs)
+        folder_backend.make_mount_point(spec)
     except BaseException:
         destroy(dataset)
         raise
@@ -88,15 +91,25 @@ def snapshot(source_value: str, spec: Spec) -> str:
     if exists(dataset):
         raise LxcError(f"cannot make the zfs dataset {dataset}: it exists", remedy="choose another name")
     saved = f"{source}@{spec.name}"
-    _zfs("snapshot", "-r", saved)
+    with held():
+        _zfs("snapshot", "-r", saved)
+        try:
+            _zfs("clone", "-p", "-o", "canmount=noauto", "-o", f"mountpoint={spec.rootfs}", saved, dataset)
+            spec.begins(f"zfs:{dataset}")
+        except BaseException:
+            _remove_clone(dataset, saved)
+            raise
     try:
-        _zfs("clone", "-p", "-o", "canmount=noauto", "-o", f"mountpoint={spec.rootfs}", saved, dataset)
-        folder_backend.make_folder(spec.rootfs)
+        folder_backend.make_mount_point(spec)
     except BaseException:
-        tool(["zfs", "destroy", "-r", dataset])
-        tool(["zfs", "destroy", "-r", saved])
+        _remove_clone(dataset, saved)
         raise
     return f"zfs:{dataset}"
+
+
+def _remove_clone(dataset: str, saved: str) -> None:
+    tool(["zfs", "destroy", "-r", dataset])
+    tool(["zfs", "destroy", "-r", saved])
 
 
 def belongings(path: str) -> list[str]:

@@ -90,6 +90,32 @@ def test_a_mark_of_the_c_implementation_says_nothing_and_means_the_folder(tmp_pa
     assert not folder.exists()
 
 
+def test_a_volume_that_the_creation_made_goes(tmp_path: Path) -> None:
+    (tmp_path / "rootdev").touch()
+    (tmp_path / "other").touch()
+    folder = tmp_path / "c1"
+    folder.mkdir()
+    mark = locks.PartialLock(str(folder))
+    for value in (str(folder), f"loop:{tmp_path}/other", f"loop:{tmp_path}/rootdev"):
+        mark.note(value)
+    mark.gone(f"loop:{tmp_path}/other")
+    mark.abandon()
+    assert clear_abandoned("c1", str(tmp_path)) is True
+    assert os.listdir(tmp_path) == ["other"]
+
+
+def test_an_empty_mark_beside_a_root_file_system_elsewhere(tmp_path: Path) -> None:
+    """Of a removal killed at once, or of C LXC's creation: without the folder nobody would know of the volume."""
+    folder = abandoned(tmp_path)
+    (tmp_path / "rootdev").touch()
+    (folder / "config").write_text(f"lxc.rootfs.path = loop:{tmp_path}/rootdev\n")
+    with pytest.raises(LxcError, match=f"its root file system {tmp_path}/rootdev lies outside of it .remove {folder}/partial"):
+        clear_abandoned("c1", str(tmp_path))
+    assert (folder / "config").exists()
+    (tmp_path / "rootdev").unlink()
+    assert clear_abandoned("c1", str(tmp_path)) is True
+
+
 def test_a_note_that_was_not_written_to_its_end_is_passed_over(tmp_path: Path) -> None:
     folder = abandoned(tmp_path, tmp_path / "c1", tmp_path / "elsewhere")
     os.chmod(folder / "partial", 0o600)

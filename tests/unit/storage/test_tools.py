@@ -7,14 +7,18 @@ A stand-in notes its arguments and plays the answers that the real one gave.
 from __future__ import annotations
 
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lxctools import process
 from lxctools.errors import LxcError
+from lxctools.lifecycle.reserve import watch
 from lxctools.storage import backend, lvm, rbd, zfs
 from lxctools.storage.backend import Spec
+from lxctools.undo import Undo
 
 PROGRAMS = ("lvs", "lvcreate", "lvremove", "mkfs.ext4", "mkfs.xfs", "zfs", "rbd")
 
@@ -93,6 +97,55 @@ def test_a_volume_whose_file_system_cannot_be_made_is_removed(tools: Tools, tmp_
     with pytest.raises(LxcError, match=r"mkfs\.ext4 /dev/nog/c1 exited with status 1: mkfs\.ext4: no room"):
         lvm.create(spec(tmp_path, vgname="nog"))
     assert tools.said()[-1] == "lvremove -f /dev/nog/c1"
+
+
+class Interrupted(BaseException):
+    pass
+
+
+@pytest.fixture
+def interrupts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """SIGTERM is an exception, as in the commands."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+MADE = {
+    "lvm": (lambda wanted: lvm.create(wanted), "lvcreate", "lvm:/dev/lxc/c1", "lvremove -f /dev/lxc/c1"),
+    "lvm snapshot": (lambda wanted: lvm.snapshot("lvm:/dev/lxc/c0", wanted), "lvcreate", "lvm:/dev/lxc/c1", "lvremove -f /dev/lxc/c1"),
+    "zfs": (lambda wanted: zfs.create(wanted), "zfs create", "zfs:lxc/c1", "zfs destroy -r lxc/c1"),
+    "zfs snapshot": (lambda wanted: zfs.snapshot("zfs:lxc/c0", wanted), "zfs clone", "zfs:lxc/c1", "zfs destroy -r lxc/c1"),
+    "rbd": (lambda wanted: rbd.create(wanted), "rbd create", "rbd:/dev/rbd/lxc/c1", "rbd rm lxc/c1"),
+}
+
+
+@pytest.mark.parametrize("what", MADE)
+def test_a_signal_while_the_program_runs(what: str, tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupts: None) -> None:
+    """The program comes to its end, what it made is known, and is removed."""
+    make, program, value, removal = MADE[what]
+    monkeypatch.setattr(lvm, "size_and_type", lambda path: (1 << 20, "ext4"))
+    name, _, verb = program.partition(" ")
+    script = tools.folder / name
+    lines = script.read_text().splitlines()
+    there = tools.folder / "there"
+    exists = f'case "$line" in "zfs get"*) [ -e {there} ] && {{ case "$line" in *origin*) echo -;; *) echo lxc/c1;; esac; exit 0; }} || exit 1;; esac'
+    lines[2:2] = [f'[ "${{1#-}}" = "$1" ] && [ -n "{verb}" ] && [ "$1" != "{verb}" ] || {{ kill -TERM $PPID; sleep 0.2; touch {there}; }}', exists]
+    script.write_text("\n".join(lines) + "\n")
+    tools.answer("lvs", 0, "-wi-a-----")
+    told: list[str] = []
+    with pytest.raises(Interrupted), Undo() as undo:
+        wanted = spec(tmp_path)
+        remember = watch(None, (), undo)
+        wanted.begun = lambda made: (told.append(made), remember(made))
+        make(wanted)
+    assert there.exists(), "the program was killed at its work"
+    assert told[0] == value
+    assert removal in tools.said()
 
 
 def test_a_full_volume_group(tools: Tools, tmp_path: Path) -> None:
