@@ -9,6 +9,7 @@ import socket
 
 from .. import namespaces
 from ..errors import LxcError, describe
+from ..idmap import userns
 from ..idmap.ranges import IdMap
 from ..runtime import unshared
 from ._options import NONE, REQUIRED, BadValue, Command, Option, Values
@@ -83,7 +84,7 @@ def run(values: Values) -> int:
             except OSError as error:
                 raise LxcError(f"cannot set the host name {values.hostname}: {describe(error)}") from error
         if values.user is not None:
-            unshared.become(values.user, gid)
+            userns.become(values.user, gid)
 
     return unshared.run(
         flags, values.words, inside, maps=maps, interfaces=values.interfaces, wait=not values.daemon

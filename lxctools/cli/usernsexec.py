@@ -7,7 +7,7 @@ import os
 import pwd
 
 from ..errors import LxcError
-from ..idmap import ranges
+from ..idmap import ranges, userns
 from ..linux import sched
 from ..runtime import unshared
 from . import _options
@@ -64,28 +64,16 @@ def run(values: Values) -> int:
     """The exit status of the command, 128 + n for signal n; 1 when it could not be run."""
     maps = [entry for entries in values.maps for entry in entries] or _subordinate()
     if values.self:
-        maps += _own(maps)
+        maps = ranges.with_caller(maps, os.getuid(), os.getgid())
     wrong = ranges.check(maps)
     if wrong:
         raise LxcError(f"Failed to write id mapping for child process: {wrong}")
 
     def inside() -> None:
-        unshared.become(values.uid, values.gid)
+        userns.become(values.uid, values.gid)
         unshared.own_user_mounts()
 
     return unshared.run(sched.CLONE_NEWUSER | sched.CLONE_NEWNS, values.words or ["/bin/sh"], inside, maps=maps)
-
-
-def _own(maps: list[ranges.IdMap]) -> list[ranges.IdMap]:
-    """The caller's ids, each at the first id that follows the given maps."""
-    result = []
-    for kind, own in (("u", os.getuid()), ("g", os.getgid())):
-        candidate = 0
-        for entry in maps:
-            if entry.kind == kind and entry.nsid <= candidate < entry.nsid + entry.count:
-                candidate += entry.count
-        result.append(ranges.IdMap(kind, candidate, own, 1))
-    return result
 
 
 def _subordinate() -> list[ranges.IdMap]:

@@ -68,7 +68,7 @@ def _child(rows: Sequence[IdMap], tell: int, hear: int, call: Callable[[], objec
         os.write(tell, _READY)
         if os.read(hear, 1) != _READY:
             return 1
-        _become_root(rows)
+        become(*(0 if to_host(rows, kind, 0) is not None else None for kind in ("u", "g")))
         call()
     except Exception as error:
         number = error.errno or 0 if isinstance(error, OSError) else 0
@@ -77,16 +77,20 @@ def _child(rows: Sequence[IdMap], tell: int, hear: int, call: Callable[[], objec
     return 0
 
 
-def _become_root(rows: Sequence[IdMap]) -> None:
-    """Take the container's ids 0 where they are mapped. Raises OSError."""
-    if to_host(rows, "g", 0) is not None:
-        try:
-            os.setgroups([])
-        except PermissionError:
-            pass  # denied in this namespace: mapped without newgidmap(1)
-        os.setresgid(0, 0, 0)
-    if to_host(rows, "u", 0) is not None:
-        os.setresuid(0, 0, 0)
+def become(uid: int | None, gid: int | None) -> None:
+    """Take these ids in a new user namespace, None: not that one; the groups are dropped where that is allowed. Raises LxcError."""
+    try:
+        if gid is not None:
+            try:
+                os.setgroups([])
+            except PermissionError:
+                pass  # denied in this namespace: mapped without newgidmap(1)
+            os.setresgid(gid, gid, gid)
+        if uid is not None:
+            os.setresuid(uid, uid, uid)
+    except OSError as error:
+        which = " and ".join(f"{kind} {number}" for kind, number in (("uid", uid), ("gid", gid)) if number is not None)
+        raise LxcError(f"Failed to become {which} in the new namespace: {describe(error)}", remedy="is it mapped?") from error
 
 
 def _read_all(fd: int) -> bytes:

@@ -115,21 +115,6 @@ def _wait(pid: int) -> int:
     return status if status >= 0 else 128 - status
 
 
-def become(uid: int, gid: int | None) -> None:
-    """Take these ids in the new namespace; the caller's further groups are dropped where that is allowed. Raises LxcError."""
-    try:
-        if gid is not None:
-            try:
-                os.setgroups([])
-            except PermissionError:
-                pass  # denied in this namespace: mapped without newgidmap(1)
-            os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)
-    except OSError as error:
-        which = f"uid {uid}" + ("" if gid is None else f" and gid {gid}")
-        raise LxcError(f"Failed to become {which} in the new namespace: {describe(error)}", remedy="is it mapped?") from error
-
-
 def private_mounts() -> None:
     """What is mounted from now on stays here. Raises OSError."""
     try:

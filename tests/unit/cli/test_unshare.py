@@ -4,12 +4,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from lxctools.cli import unshare, usernsexec
 from lxctools.cli._options import BadValue, Ended
+from lxctools.idmap import ranges
 from lxctools.idmap.ranges import IdMap
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +39,23 @@ def test_users_must_exist() -> None:
 
 def test_the_callers_ids_follow_the_maps() -> None:
     maps = [IdMap("u", 0, 100000, 10), IdMap("u", 10, 5, 2), IdMap("g", 1, 100000, 10)]
-    assert usernsexec._own(maps) == [IdMap("u", 12, os.getuid(), 1), IdMap("g", 0, os.getgid(), 1)]
+    given = ranges.with_caller(maps, os.getuid(), os.getgid())
+    assert given == [*maps, IdMap("u", 12, os.getuid(), 1), IdMap("g", 0, os.getgid(), 1)]
+
+
+def run(tool: str, *words: str) -> subprocess.CompletedProcess[str]:
+    argv = ["/usr/bin/python3", "-I", str(REPOSITORY / f"bin/lxc-{tool}"), *words]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("maps", "shown"), [(("b:5:200000:5", "b:0:100000:5"), "10 0 1"), (("b:0:0:1",), "0 0 1")])
+def test_the_callers_ids_are_mapped_once_and_nowhere_else(maps: tuple[str, ...], shown: str) -> None:
+    words = [word for text in maps for word in ("-m", text)]
+    done = run("usernsexec", "-s", *words, "--", "cat", "/proc/self/uid_map", "/proc/self/gid_map")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert len(rows) == 2 * (len(maps) + (shown != "0 0 1")) and rows.count(shown) == 2
 
 
 @pytest.mark.parametrize(
