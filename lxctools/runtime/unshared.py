@@ -43,6 +43,8 @@ def run(
     maps: for CLONE_NEWUSER; none leaves it without ids. interfaces: moved into its network namespace.
     Returns its exit status, 128 + n for signal n, or 0 without wait. Raises LxcError.
     """
+    if not argv[0]:
+        raise LxcError("the name of the program to run is empty", remedy="name a program after --")
     environment = process.callers_environment()
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:

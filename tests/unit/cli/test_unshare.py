@@ -58,6 +58,13 @@ def test_the_callers_ids_are_mapped_once_and_nowhere_else(maps: tuple[str, ...],
     assert len(rows) == 2 * (len(maps) + (shown != "0 0 1")) and rows.count(shown) == 2
 
 
+@pytest.mark.parametrize("words", [("unshare", "-s", "UTSNAME", "--", ""), ("usernsexec", "-m", "b:0:0:1", "--", "")])
+def test_a_program_without_a_name(words: tuple[str, ...]) -> None:
+    done = run(*words)
+    assert done.returncode == 1
+    assert "is empty" in done.stderr and "name a program" in done.stderr and "argv" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("line", "code"), [("-m x", 1), ("-m b:0:1", 1), ("-m", 1), ("-q", 1), ("-u junk", 255), ("-g -1", 255), ("-h", 0), ("--name x", 1)]
 )
