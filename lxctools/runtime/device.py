@@ -39,6 +39,7 @@ def make_node(name: str, lxcpath: str, path: str, mode: int, number: int) -> Non
     """Make the node in the container, in place of what is there; missing folders, too. Raises LxcError, NotRunning."""
 
     def make() -> str:
+        os.umask(0)  # the node gets the mode of the host's
         try:
             os.makedirs(os.path.dirname(path) or "/", 0o755, exist_ok=True)
             if os.path.lexists(path):
