@@ -83,7 +83,7 @@ class Networks:
             key, value = setting(line)
             parts = key.split(".")
             if value and len(parts) == 4 and parts[1] in ("net", "network") and parts[3] == "type":
-                self._reserved = max(self._reserved, _number(parts[2]))
+                self._reserved = max(self._reserved, number(parts[2]))
 
     def modern(self, key: str) -> str:
         """As the function of that name."""
@@ -114,5 +114,6 @@ class Networks:
         self._first = self._highest = self.last = -1
 
 
-def _number(digits: str) -> int:
+def number(digits: str) -> int:
+    """The number of a network as a key has it; -1 for what is none."""
     return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 10 else -1

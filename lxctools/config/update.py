@@ -63,7 +63,7 @@ def _follow(key: str, value: str, networks: legacy.Networks) -> None:
         networks.emptied()
     elif key.startswith("lxc.net."):
         digits, _, subkey = key[8:].partition(".")
-        index = int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 10 else -1
+        index = legacy.number(digits)
         if index >= 0 and value and subkey:
             networks.there(index)
             if subkey == "type":
