@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 
 from . import states
-from .errors import ConfigError, Denied, LxcError, NotRunning, describe, os_path
+from .errors import ConfigError, Denied, LxcError, NotRunning, describe
+from .paths import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Misconfigured(ConfigError):
         remedy = first.remedy
         if len(problems) > 1:
             remedy += f"{'; ' if remedy else ''}and {len(problems) - 1} more: {lister}"
-        super().__init__(f"{place}{line}{first.message}", remedy=remedy)
+        super().__init__(printable(f"{place}{line}{first.message}"), remedy=printable(remedy))
         self.problems = problems
 
 
@@ -206,7 +207,7 @@ class Container:
     def _lister(self) -> str:
         """The command that lists what is wrong with its configuration."""
         words = [self._rcfile] if self._rcfile else ["-P", self.lxcpath, self.name]
-        return f"lxc-config check {' '.join(map(os_path, words))}"
+        return f"lxc-config check {' '.join(words)}"
 
     def _root_is_missing(self) -> bool:
         """Whether its backend, which a start loads anyway, does not find the root file system."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .errors import LxcError
+from .errors import LxcError, os_path
 
 _here = os.path.dirname(os.path.abspath(__file__))
 _beside = os.path.dirname(_here)
@@ -115,6 +115,6 @@ def _why_not_new(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A name for messages: bytes that are no text, and control characters, as escapes."""
-    decoded = os.fsencode(text).decode("utf-8", "backslashreplace")
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in decoded)
+    """Text for messages and terminals: bytes that are no text, and control characters, as escapes."""
+    decoded = os_path(text)
+    return decoded if decoded.isprintable() else "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in decoded)

@@ -9,6 +9,7 @@ import os
 from .. import log
 from ..container import Container, Misconfigured, check_config, list_containers
 from ..errors import ConfigError, LxcError, describe, os_path
+from ..paths import printable
 from . import _options, _out
 from ._options import Command
 
@@ -33,14 +34,14 @@ COMMAND = Command(
 def shown(problem: Problem) -> str:
     """A problem as text: the place and what is wrong, the line with a caret, what is legal, what to do."""
     place = f"{problem.where()}: " if problem.path else ""
-    lines = [f"{place}{problem.severity}: {os_path(problem.message)}"]
+    lines = [f"{place}{problem.severity}: {printable(problem.message)}"]
     lines += [f"    {line}" for line in problem.excerpt().splitlines()]
     if problem.legal:
-        lines.append(f"    {os_path(problem.key)} takes {problem.legal}")
+        lines.append(f"    {printable(problem.key)} takes {problem.legal}")
     if problem.remedy:
-        lines.append(f"    {os_path(problem.remedy)}")
+        lines.append(f"    {printable(problem.remedy)}")
     if problem.included:
-        lines.append(f"    included at {os_path(problem.included)}")
+        lines.append(f"    included at {printable(problem.included)}")
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -80,7 +81,7 @@ def run(argv: list[str], called: str) -> int:
             row["error"] = str(error)
             code = UNREADABLE
             if not values.json and not values.quiet:
-                hint = f" (there is no container {os_path(name)} in {os_path(lxcpath)}, nor a file of that name here)"
+                hint = f" (there is no container {printable(name)} in {printable(lxcpath)}, nor a file of that name here)"
                 _out.complain(f"lxc-config: {error}{'' if not name or os.path.lexists(path) else hint}\n")
             continue
         row["problems"] = [_fields(one) for one in reading.problems]

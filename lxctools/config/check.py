@@ -7,8 +7,8 @@ lacks for it is runtime/check.py's.
 
 from __future__ import annotations
 
-from ..errors import ConfigError, os_path
-from ..paths import default_config, system_config
+from ..errors import ConfigError
+from ..paths import default_config, printable, system_config
 from . import grammar, keys, legacy, system
 from . import net as network
 from .conf import Config
@@ -47,7 +47,7 @@ class Problem:
 
     def where(self) -> str:
         """PATH:LINE:COLUMN, or what there is of it."""
-        return os_path(f"{self.path}:{self.line}:{self.column}" if self.line else self.path)
+        return printable(f"{self.path}:{self.line}:{self.column}" if self.line else self.path)
 
     def excerpt(self) -> str:
         """The line and a caret below what is wrong, two lines; "" without a line."""
@@ -265,7 +265,7 @@ def _old_names(reading: Reading) -> None:
                 message, remedy = f"{line.written} is a key of LXC 2.0", "write the type before lxc.rootfs.path: TYPE:PATH"
         else:
             message = f"{line.written} is the name of {line.key} before LXC 2.1; later releases refuse it"
-            remedy = f"lxc-update-config -c {os_path(line.source.path)} renames it"
+            remedy = f"lxc-update-config -c {printable(line.source.path)} renames it"
         place = grammar.BadLine("", path=line.source.path, number=line.number, text=line.text)
         found = Problem(WARNING, message, key=line.key, remedy=remedy, place=place)
         found.width = len(line.written)

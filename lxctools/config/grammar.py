@@ -17,7 +17,8 @@ import os
 import stat
 import time
 
-from ..errors import ConfigError, describe, os_path
+from ..errors import ConfigError, describe
+from ..paths import printable
 
 # What no configuration comes near, so that time and memory stay bounded whatever is read: two seconds and 300 MB.
 LARGEST_TREE = 16 << 20  # a file with all that it includes
@@ -52,7 +53,7 @@ class BadLine(ConfigError):
         self.column = start + 1
         self.width = max(1, len(word))
         named = "" if not key or key in reason else f"{key}: "
-        place = f"{os_path(path)}:{number}: " if path else ""
+        place = f"{printable(path)}:{number}: " if path else ""
         shown = f', in "{_short(text.strip(), 200)}"' if text else ""
         super().__init__(f"{place}{named}{_short(reason, 600)}{shown}", remedy=_short(remedy, 200))
 
@@ -61,9 +62,9 @@ class BadLine(ConfigError):
         # Of a very long line, what is around the place.
         begin = max(0, self.column - 1 - _EXCERPT // 2) if len(self.text) > _EXCERPT else 0
         part = self.text[begin : begin + _EXCERPT].replace("\t", " ")
-        before = os_path(part[: self.column - 1 - begin])
-        marked = os_path(part[self.column - 1 - begin : self.column - 1 - begin + self.width])
-        return f"{os_path(part)}\n{' ' * len(before)}{'^' * max(1, len(marked))}"
+        before = printable(part[: self.column - 1 - begin])
+        marked = printable(part[self.column - 1 - begin : self.column - 1 - begin + self.width])
+        return f"{printable(part)}\n{' ' * len(before)}{'^' * max(1, len(marked))}"
 
 
 _EXCERPT = 200
@@ -74,7 +75,7 @@ def _short(text: str, most: int) -> str:
     """Printable, and not longer than a message may be."""
     if len(text) > most:
         text = f"{text[: most // 2]}…{text[-(most // 2) :]}"
-    return os_path(text)
+    return printable(text)
 
 
 def _find(text: str, word: str, begin: int = 0) -> int:
@@ -202,12 +203,12 @@ def read(source: Source) -> str:
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > LARGEST_TREE:
-                    raise ConfigError(f'the configuration "{os_path(path)}" is larger than {LARGEST_TREE >> 20} MB')
+                    raise ConfigError(f'the configuration "{printable(path)}" is larger than {LARGEST_TREE >> 20} MB')
         finally:
             os.close(fd)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         reason = describe_errno(error)
-        raise ConfigError(f'Failed to open the configuration "{os_path(path)}": {reason}') from error
+        raise ConfigError(f'Failed to open the configuration "{printable(path)}": {reason}') from error
     return without_nul(b"".join(chunks).decode("utf-8", "surrogateescape"), path)
 
 
@@ -215,9 +216,9 @@ def _check_kind(status: os.stat_result, path: str) -> None:
     """Files and pipes are read, and /dev/null; other devices may never end, or never begin. Raises ConfigError."""
     kind = stat.S_IFMT(status.st_mode)
     if kind == stat.S_IFDIR:
-        raise ConfigError(f'the configuration "{os_path(path)}" is a folder', remedy="name a file")
+        raise ConfigError(f'the configuration "{printable(path)}" is a folder', remedy="name a file")
     if kind not in (stat.S_IFREG, stat.S_IFIFO) and status.st_rdev != _NULL_DEVICE:
-        raise ConfigError(f'the configuration "{os_path(path)}" is a device or socket', remedy="name a file")
+        raise ConfigError(f'the configuration "{printable(path)}" is a device or socket', remedy="name a file")
 
 
 def _read(fd: int, path: str, first: bool) -> bytes:
@@ -233,7 +234,7 @@ def _read(fd: int, path: str, first: bool) -> bytes:
         now = time.monotonic()
         end = end or now + _PATIENCE
         if now > end:
-            raise ConfigError(f'the configuration "{os_path(path)}" is a pipe into which nothing was written for {_PATIENCE:.0f} s')
+            raise ConfigError(f'the configuration "{printable(path)}" is a pipe into which nothing was written for {_PATIENCE:.0f} s')
         time.sleep(0.01)
 
 
@@ -261,7 +262,7 @@ def _check_loop(source: Source) -> None:
     other = source.parent
     while other is not None:
         if other.identity == source.identity:
-            raise ConfigError(f'"{os_path(source.path)}" includes itself', remedy="remove this lxc.include")
+            raise ConfigError(f'"{printable(source.path)}" includes itself', remedy="remove this lxc.include")
         other = other.parent
     if source.depth() > DEEPEST_INCLUDE:
         raise ConfigError(f"configurations include each other more than {DEEPEST_INCLUDE} levels deep")
@@ -280,7 +281,7 @@ def included_files(value: str) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise ConfigError(f'cannot read the folder "{os_path(value)}": {describe_errno(error)}') from error
+        raise ConfigError(f'cannot read the folder "{printable(value)}": {describe_errno(error)}') from error
     folder = value.rstrip("/") + "/"
     files = [folder + name for name in sorted(names) if name.endswith(".conf") and len(name) > 5]
     return [path for path in files[: MOST_FILES + 1] if not os.path.isdir(path)]

@@ -195,6 +195,13 @@ def test_a_root_that_is_missing_is_refused(lxcpath: str, path: str) -> None:
         Container("c1", lxcpath).start()
 
 
+def test_a_refusal_can_be_printed(lxcpath: str) -> None:
+    define(lxcpath, "c1", f"lxc.rootfs.path = dir:{lxcpath}/\x1b[2Jnone\nlxc.console.logfile = /nonexistent/log\n")
+    with pytest.raises(Misconfigured) as caught:
+        Container("c1", lxcpath).start()
+    assert str(caught.value).isprintable() and r"\x1b[2Jnone" in str(caught.value)
+
+
 ROOT = "lxc.rootfs.path = dir:{0}/root\n"
 LINK = "lxc.net.0.type = veth\nlxc.net.0.link = lxcnosuch0\n"
 

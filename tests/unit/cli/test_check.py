@@ -233,6 +233,23 @@ def test_a_network_is_wrong_where_the_start_refuses_it(tmp_path: Path, kind: str
         assert not wrong and bool(asked) == (kind == "veth")
 
 
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    """In the name of the file, of what it includes, in keys and in values; the caret stays below what is wrong."""
+    file = tmp_path / "so\x1bme.conf"
+    file.write_text("lxc.uts.name\x1b[2Jx = a\nlxc.arch = \x07amd46\tx\x9b\nlxc.include = /nonexistent/\x1b]0;a\nlxc.utsname = x\n")
+    done = run("config", "check", file)
+    assert done.returncode == 1
+    text = done.stdout + done.stderr
+    assert [letter for letter in text if not letter.isprintable() and letter != "\n"] == []
+    lines = done.stdout.splitlines()
+    (at,) = (number for number, line in enumerate(lines) if line.startswith(r"    lxc.arch = \x07amd46"))
+    assert lines[at + 1].index("^") == lines[at].index(r"\x07") and lines[at + 1].strip("^ ") == ""
+    (tmp_path / "c1").mkdir()
+    (tmp_path / "c1/config").write_bytes(file.read_bytes())
+    done = run("start", "-P", tmp_path, "c1")
+    assert done.returncode == 1 and r"\x1b" in done.stderr and "\x1b" not in done.stderr and "\x07" not in done.stderr
+
+
 def test_a_shared_container(tmp_path: Path) -> None:
     config = container(tmp_path, "lxc.namespace.share.net = other\n")
     done = run("config", "check", "-P", tmp_path, "c1")
