@@ -28,14 +28,13 @@ _LONGEST_LINE = 4096
 class _State:
     """What the sinks need; one per process."""
 
-    __slots__ = ("fd", "name", "path", "prog", "threshold", "to_stderr", "use_syslog")
+    __slots__ = ("fd", "name", "prog", "threshold", "to_stderr", "use_syslog")
 
     def __init__(self) -> None:
         self.prog = "lxc"
         self.name = ""
         self.threshold = ERROR
         self.fd = -1
-        self.path = ""
         self.to_stderr = False
         self.use_syslog = False
 
@@ -95,7 +94,6 @@ def open_file(path: str) -> None:
     # Above the standard descriptors and out of the way of LISTEN_FDS.
     _state.fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64)
     os.close(fd)
-    _state.path = path
 
 
 def default_files(lxcpath: str, name: str) -> list[str]:
@@ -115,17 +113,11 @@ def close_file() -> None:
     if _state.fd >= 0:
         os.close(_state.fd)
     _state.fd = -1
-    _state.path = ""
 
 
 def file_fd() -> int:
     """The descriptor of the log file, or -1: daemons keep it open."""
     return _state.fd
-
-
-def file_path() -> str:
-    """The path of the log file, or ""."""
-    return _state.path
 
 
 def open_syslog(facility: str) -> None:

@@ -119,19 +119,6 @@ def check(maps: Sequence[IdMap]) -> str:
     return ""
 
 
-def root_map(maps: Iterable[IdMap]) -> tuple[IdMap | None, IdMap | None]:
-    """The user and the group entry that decide who is root: the first of each kind that begins with id 0 inside."""
-    uid: IdMap | None = None
-    gid: IdMap | None = None
-    for entry in maps:
-        if entry.nsid == 0:
-            if entry.kind == "u":
-                uid = uid or entry
-            else:
-                gid = gid or entry
-    return uid, gid
-
-
 def to_host(maps: Iterable[IdMap], kind: str, number: int) -> int | None:
     """The id outside of an id inside; None when it is not mapped."""
     for entry in maps:
@@ -172,11 +159,6 @@ def with_caller(maps: Sequence[IdMap], uid: int, gid: int) -> list[IdMap]:
 def map_text(maps: Iterable[IdMap], kind: str) -> str:
     """The content for /proc/PID/uid_map (kind "u") or gid_map ("g"): one line an entry, in the given order."""
     return "".join(f"{entry.nsid} {entry.hostid} {entry.count}\n" for entry in maps if entry.kind == kind)
-
-
-def parse_map_text(text: str, kind: str) -> list[IdMap]:
-    """The entries of a /proc/PID/uid_map or gid_map, as the reader's own user namespace shows it."""
-    return [IdMap(kind, *(int(word) for word in line.split())) for line in text.splitlines() if line.strip()]
 
 
 def subordinate(text: str, user: str, uid: int) -> list[tuple[int, int]]:
