@@ -98,7 +98,7 @@ def core_sched_create(pid: int, scope: int) -> None:
 
 
 def core_sched_join(pid: int) -> None:
-    """Take over the core scheduling cookie of pid. Raises OSError."""
+    """Take over the core scheduling cookie of pid, which its children inherit. Raises OSError."""
     if _prctl(PR_SCHED_CORE, PR_SCHED_CORE_SHARE_FROM, pid, PIDTYPE_PID, 0) < 0:
         raise error("prctl(PR_SCHED_CORE)")
 

@@ -313,6 +313,7 @@ def _plan(
             policy.set("lxc.seccomp.profile", profile)
             program = seccomp.compile_for(policy)
     return {
+        "core_of": target.pid if client.config_item(name, lxcpath, "lxc.sched.core") == "1" else 0,
         "flags": flags,
         "cwd": options.cwd or os.getcwd(),
         "remount": options.remount,

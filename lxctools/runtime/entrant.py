@@ -71,6 +71,8 @@ def _enter(channel: Channel) -> None:
     shut()
     prctl.set_dumpable(False)
     pidfd = fds[0]
+    if plan["core_of"]:
+        sched.core_sched_join(plan["core_of"])
     if plan["flags"]:
         sched.setns(pidfd, plan["flags"])
     os.close(pidfd)

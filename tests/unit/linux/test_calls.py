@@ -40,6 +40,7 @@ def failure(function: Callable[..., object], *arguments: object, **named: object
         (sched.setns, (BAD, 0), errno.EBADF, "setns(2)"),
         (sched.clone3, (1 << 40,), errno.EINVAL, "clone3(2)"),
         (sched.core_sched_create, (-1, sched.PIDTYPE_PID), None, "prctl(PR_SCHED_CORE)"),
+        (sched.core_sched_join, (2**31 - 1,), None, "prctl(PR_SCHED_CORE)"),
         (pidfd.pidfd_getfd, (BAD, 0), errno.EBADF, "pidfd_getfd(2)"),
         (prctl.set_pdeathsig, (999,), errno.EINVAL, "prctl(PR_SET_PDEATHSIG)"),
         (prctl.capbset_read, (9999,), errno.EINVAL, "prctl(PR_CAPBSET_READ)"),
