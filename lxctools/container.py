@@ -341,9 +341,11 @@ class Container:
 
     def rename(self, new_name: str) -> Container:
         """Give it another name. Raises LxcError; then it has the old one."""
+        from . import paths
         from .lifecycle.recover import settle
         from .lifecycle.rename import rename
 
+        paths.check_name(new_name)
         settle(self.name, self.lxcpath)
         settle(new_name, self.lxcpath)
         rename(self.name, self.lxcpath, new_name)
@@ -361,8 +363,8 @@ class Container:
 
         return snapshots(self.name, self.lxcpath)
 
-    def snapshot_restore(self, snapname: str, newname: str = "", *, quiet: bool = False) -> None:
-        """Make newname, or this container again, from a snapshot. Raises LxcError; then all is as before."""
+    def snapshot_restore(self, snapname: str, newname: str | None = None, *, quiet: bool = False) -> None:
+        """Make newname, or without one this container again, from a snapshot. Raises LxcError; then all is as before."""
         from .lifecycle.snapshot import restore
 
         restore(self.name, self.lxcpath, snapname, newname, quiet=quiet)

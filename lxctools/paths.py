@@ -109,6 +109,8 @@ def _why_not_new(name: str) -> str:
         return f"it has {size} bytes"
     if any("\udc80" <= letter <= "\udcff" for letter in name):
         return "it is not valid UTF-8"
+    if name.startswith("."):
+        return "it begins with a dot, so that no list would show it"
     if any(letter < " " or letter == "\x7f" for letter in name):
         return "it contains a control character"
     return ""

@@ -65,7 +65,7 @@ def run(argv: list[str], called: str) -> int:
     log.setup("lxc-config", to_stderr=False)
     lxcpath = os.path.abspath(values.lxcpaths[0]) if values.lxcpaths else Container("").lxcpath
     try:
-        words = ([values.name] if values.name else []) + values.words or _all(lxcpath)
+        words = ([values.name] if values.name_given else []) + values.words or _all(lxcpath)
         targets = [_target(word, lxcpath) for word in words]
     except LxcError as error:
         _out.complain(f"lxc-config: {error}\n")

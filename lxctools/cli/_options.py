@@ -191,7 +191,7 @@ def read(
 ) -> Values:
     """Read the arguments (without the program name). called: the program name as typed.
 
-    The result's name is "" when the command needs none. Raises Ended.
+    The result's name is "" when the command needs none; name_given tells an empty one. Raises Ended.
     """
     rows = command.table()
     values = Values(rows)
@@ -216,6 +216,7 @@ def _plain(command: Command, values: Values, *lines: str) -> str:
 def _settle_name(command: Command, values: Values, words: list[str]) -> None:
     if not command.common:
         return
+    values.name_given = values.name is not None
     if values.name is None:
         if command.named:
             if not words:

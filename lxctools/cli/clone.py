@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .. import log
+from .. import log, paths
 from ..container import Container, get_global_config_item
 from ..errors import LxcError
 from . import _options, _out
@@ -43,8 +43,9 @@ def parse(argv: list[str], called: str) -> Values:
     words = values.words
     if values.help:
         raise Ended(0, stdout=_options.help_text(COMMAND))
-    values.orig = values.orig or (words.pop(0) if words else "")
-    values.new = values.new or (words.pop(0) if words else "")
+    for name in ("orig", "new"):
+        if getattr(values, name) is None and words:
+            setattr(values, name, words.pop(0))
     wrong = "" if values.orig and values.new else "you must provide orig and new names"
     for name in ("vgname", "fstype"):
         if getattr(values, name) is not None:
@@ -56,7 +57,8 @@ def parse(argv: list[str], called: str) -> Values:
 
 def run(values: Values) -> int:
     """0 copied, 1 not copied."""
-    log.setup(COMMAND.prog, values.orig)
+    log.setup(COMMAND.prog, paths.printable(values.orig))
+    paths.check_name(values.orig, new=False)
     container = Container(values.orig, (values.source_path or get_global_config_item("lxc.lxcpath")).rstrip("/"))
     container.require_control()
     if not container.defined:

@@ -26,12 +26,12 @@ def run(values: Values) -> int:
     if not words:
         raise LxcError("no file to read from", remedy="give one, or - for standard input")
     file = words.pop(0)
-    name = values.name or (words.pop(0) if words else "")
+    name = values.name if values.name_given else words.pop(0) if words else None
     if words:
         raise LxcError(f'unexpected argument "{paths.printable(words[0])}"', remedy="FILE, and a NAME for the container")
-    if name:
+    if name is not None:
         paths.check_name(name)
-    made = api.import_container(file, name, values.lxcpath, backend=values.bdev or "dir", quiet=values.quiet)
+    made = api.import_container(file, name or "", values.lxcpath, backend=values.bdev or "dir", quiet=values.quiet)
     if not values.quiet:
         _out.text(f"{made}\n")
     return 0

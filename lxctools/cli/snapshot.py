@@ -51,7 +51,7 @@ def run(values: Values) -> int:
     elif task == CREATE:
         _told("Error creating a snapshot", lambda: container.snapshot(values.comment or "", quiet=values.quiet))
     elif task == RESTORE:
-        new = values.newname or (values.words[0] if values.words else "")
+        new = values.newname if values.newname is not None else values.words[0] if values.words else None
         _told(f"Error restoring snapshot {values.snapshot}", lambda: container.snapshot_restore(values.snapshot, new, quiet=values.quiet))
     elif values.snapshot == ALL:
         _told(f"Error destroying snapshot {ALL}", container.snapshot_destroy_all)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from .. import files, locks, log
+from .. import files, locks, log, paths
 from ..config.conf import Config
 from ..errors import LxcError, NotDefined, describe
 from ..progress import Progress
@@ -110,6 +110,7 @@ def copy(
     complete: called with the new container's folder before it counts as made. reserved: its mark, where the caller has reserved
     it, and what undoes that: in one step with the release of the mark it is committed.
     """
+    paths.check_name(new_name)
     if not wishes.allow_running:
         source.refuse_running()
     folder = f"{new_path}/{new_name}"

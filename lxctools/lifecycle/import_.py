@@ -134,6 +134,8 @@ def import_container(source: str, name: str, lxcpath: str, *, backend: str = "di
 
     name: "" for the one it had; then host name and hardware addresses stay, too.
     """
+    if name:
+        paths.check_name(name)
     argv = compressor("-d")
     what = "standard input" if source == STDIO else source
     fd = _open(source)

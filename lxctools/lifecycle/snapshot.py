@@ -143,7 +143,7 @@ def _text(path: str) -> str:
 # -- restoring ----------------------------------------------------------------------------------------------------------
 
 
-def restore(name: str, lxcpath: str, snapshot: str, new_name: str = "", *, quiet: bool = False) -> None:
+def restore(name: str, lxcpath: str, snapshot: str, new_name: str | None = None, *, quiet: bool = False) -> None:
     """Make the container new_name, default: name itself, from a snapshot. Raises LxcError; then all is as before."""
     settle(name, lxcpath)
     folder = f"{lxcpath}/{name}"
@@ -151,7 +151,7 @@ def restore(name: str, lxcpath: str, snapshot: str, new_name: str = "", *, quiet
         raise NotDefined(f"{name} is not defined", remedy=f"lxc-ls -P {lxcpath} lists those that are")
     _refuse_dependants(folder)
     saved = _find(name, lxcpath, snapshot)
-    if new_name and new_name != name:
+    if new_name is not None and new_name != name:
         copy(saved, new_name, lxcpath, _restoring(Config.read(f"{folder}/{CONFIG}"), quiet=quiet))
         return
     before = os.umask(0o022)
