@@ -63,7 +63,7 @@ def run(argv: list[str], called: str) -> int:
     """0: nothing is wrong; 1: something is; 2: a file cannot be read, or there is no such container."""
     values = _options.read(COMMAND, argv, called=f"{called} check")
     log.setup("lxc-config", to_stderr=False)
-    lxcpath = os.path.abspath(values.lxcpaths[0]) if values.lxcpaths else Container("").lxcpath
+    lxcpath = values.lxcpaths[0] if values.lxcpaths else Container("").lxcpath
     try:
         words = ([values.name] if values.name_given else []) + values.words or _all(lxcpath)
         targets = [_target(word, lxcpath) for word in words]

@@ -96,8 +96,7 @@ def _run(name: str, argv: list[str]) -> int:
     except _options.Ended as end:
         return _ended(module, end)
     if not values.lxcpaths:
-        values.lxcpaths = [_default_lxcpath()]
-    values.lxcpaths = [_absolute(path) for path in values.lxcpaths]
+        values.lxcpaths = [_options.lxcpath(_default_lxcpath())]
     values.lxcpath = values.lxcpaths[0]
     shown = paths.printable(values.name) if command.named else ""
     log.setup(command.prog, shown, level=_level(values), to_stderr=not values.quiet)
@@ -160,11 +159,6 @@ def _default_lxcpath() -> str:
     from ..config.system import system_value
 
     return system_value("lxc.lxcpath") or paths.default_lxcpath()
-
-
-def _absolute(path: str) -> str:
-    """A relative lxcpath would mean another folder to the monitor, which lives in /."""
-    return path if path.startswith("/") or not path else os.path.abspath(path)
 
 
 def _level(values: Values) -> int:

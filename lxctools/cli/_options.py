@@ -149,6 +149,22 @@ class Values:
         def __setattr__(self, dest: str, value: Any) -> None: ...
 
 
+def lxcpath(text: str) -> str:
+    """A folder of containers as locks and sockets are named by it: without slashes at its end, and absolute; "" stays.
+
+    A relative one would mean another folder to the monitor, which lives in /.
+    """
+    stripped = text.rstrip("/")
+    return stripped if stripped.startswith("/") else os.path.abspath(stripped) if stripped else text[:1]
+
+
+def other_lxcpath(text: str) -> str:
+    """convert of an option that names a second one, where "" would mean none. Raises BadValue."""
+    if not text:
+        raise BadValue("the path is empty: it is to be that of a folder of containers")
+    return lxcpath(text)
+
+
 class BadValue(Exception):
     """An option's argument, or a combination of options, that the command refuses; the text says why."""
 
@@ -339,8 +355,7 @@ class _Reader:
         paths = self.values.lxcpaths
         if paths and not self.command.many_paths:
             raise Ended(1, stderr="This command only accepts 1 -P,--lxcpath arguments\n")
-        stripped = path.rstrip("/")
-        paths.append(stripped if stripped or not path else "/")
+        paths.append(lxcpath(path))
 
     def _end(self, row: Option) -> Ended:
         if row.dest == "version":

@@ -7,7 +7,7 @@ from .. import log, paths
 from ..container import Container, get_global_config_item
 from ..errors import LxcError
 from . import _options, _out
-from ._options import NONE, REQUIRED, Command, Ended, Option, Values
+from ._options import NONE, REQUIRED, Command, Ended, Option, Values, lxcpath, other_lxcpath
 from ._values import size
 
 COMMAND = Command(
@@ -24,8 +24,8 @@ COMMAND = Command(
         Option("K", "keepname", NONE, "keepname", "keep the host name"),
         Option("M", "keepmac", NONE, "keepmac", "keep the hardware addresses"),
         Option("H", "", NONE, "copyhooks", "accepted: hooks are always copied"),
-        Option("p", "lxcpath", REQUIRED, "source_path", "the folder of the container to copy", metavar="PATH"),
-        Option("P", "newpath", REQUIRED, "newpath", "the folder of containers that gets the copy", metavar="PATH"),
+        Option("p", "lxcpath", REQUIRED, "source_path", "the folder of the container to copy", metavar="PATH", convert=other_lxcpath),
+        Option("P", "newpath", REQUIRED, "newpath", "the folder of containers that gets the copy", metavar="PATH", convert=other_lxcpath),
         Option("R", "rename", NONE, "rename", "rename the container instead of copying it"),
         Option("t", "fstype", REQUIRED, "fstype", "not supported", metavar="TYPE"),
         Option("h", "help", NONE, "help", "print this help and exit with 0"),
@@ -59,7 +59,7 @@ def run(values: Values) -> int:
     """0 copied, 1 not copied."""
     log.setup(COMMAND.prog, paths.printable(values.orig))
     paths.check_name(values.orig, new=False)
-    container = Container(values.orig, (values.source_path or get_global_config_item("lxc.lxcpath")).rstrip("/"))
+    container = Container(values.orig, values.source_path or lxcpath(get_global_config_item("lxc.lxcpath")))
     container.require_control()
     if not container.defined:
         raise LxcError(f"Error: container {values.orig} is not defined")
@@ -69,7 +69,7 @@ def run(values: Values) -> int:
             return 0
         container.clone(
             values.new,
-            config_path=(values.newpath or "").rstrip("/"),
+            config_path=values.newpath or "",
             bdevtype="overlay" if values.backend == "overlayfs" else values.backend or "",
             snapshot=values.snapshot,
             keep_name=values.keepname,

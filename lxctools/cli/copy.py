@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ..container import Container
 from ..errors import LxcError, NotDefined, Unsupported
-from ._options import NONE, REQUIRED, Command, Option, Values
+from ._options import NONE, REQUIRED, Command, Option, Values, other_lxcpath
 from ._values import size
 
 COPY, SNAPSHOT, EPHEMERAL, RENAME = "copy", "snapshot", "ephemeral", "rename"
@@ -22,7 +22,7 @@ COMMAND = Command(
     "Copy a container, or rename it.",
     (
         Option("N", "newname", REQUIRED, "newname", "the copy's name"),
-        Option("p", "newpath", REQUIRED, "newpath", "the folder of containers that gets the copy; it exists"),
+        Option("p", "newpath", REQUIRED, "newpath", "the folder of containers that gets the copy; it exists", convert=other_lxcpath),
         Option("R", "rename", NONE, "task", "rename the container instead of copying it", "const", const=RENAME),
         Option("s", "snapshot", NONE, "task", "make a snapshot: what is equal is shared", "const", const=SNAPSHOT),
         Option("a", "allowrunning", NONE, "allowrunning", "copy it although it runs"),
@@ -58,7 +58,7 @@ def run(values: Values) -> int:
         else:
             container.clone(
                 values.newname,
-                config_path=values.newpath.rstrip("/") if values.newpath else "",
+                config_path=values.newpath or "",
                 bdevtype=values.backend or "",
                 snapshot=task == SNAPSHOT,
                 keep_name=values.keepname,
