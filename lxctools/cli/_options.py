@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import os
 
+from ..paths import printable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
@@ -75,7 +77,8 @@ class Command:
     named: the command is about one container, whose name is -n or the first word. many_paths: -P may be repeated.
     makes: the command may make a container of that name, so the name is held to the stricter rule.
     bad_name: exit code for a name that cannot exist. undo: SIGTERM and SIGHUP unwind instead of killing, so that what
-    is half done is undone. check: called with the Values after reading; raises BadValue.
+    is half done is undone. most_words: how many words it takes, without the name; None: the command sees to that itself.
+    surplus: what to do instead of giving more. check: called with the Values after reading; raises BadValue.
     """
 
     __slots__ = (
@@ -84,11 +87,13 @@ class Command:
         "common",
         "makes",
         "many_paths",
+        "most_words",
         "name",
         "named",
         "options",
         "rcfile",
         "summary",
+        "surplus",
         "synopsis",
         "undo",
     )
@@ -107,6 +112,8 @@ class Command:
         undo: bool = False,
         rcfile: bool = True,
         common: bool = True,
+        most_words: int | None = None,
+        surplus: str = "",
         check: Callable[[Values], None] | None = None,
     ) -> None:
         self.name = name
@@ -120,6 +127,8 @@ class Command:
         self.undo = undo
         self.rcfile = rcfile
         self.common = common
+        self.most_words = most_words
+        self.surplus = surplus
         self.check = check
 
     @property
@@ -217,11 +226,18 @@ def read(
         words = reader.run(list(argv), posix)
         _settle_name(command, values, words)
         values.words = words
+        _refuse_surplus(command, words)
         if command.check is not None:
             command.check(values)
     except BadValue as error:
         raise Ended(1, stderr=_plain(command, values, str(error), "could not parse command line")) from None
     return values
+
+
+def _refuse_surplus(command: Command, words: list[str]) -> None:
+    if command.most_words is not None and len(words) > command.most_words:
+        hint = f" ({command.surplus})" if command.surplus else ""
+        raise BadValue(f'unexpected argument "{printable(words[command.most_words])}"{hint}')
 
 
 def _plain(command: Command, values: Values, *lines: str) -> str:

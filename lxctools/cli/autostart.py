@@ -53,6 +53,8 @@ COMMAND = Command(
         Option("", "json", NONE, "json", "with -L: print it as JSON, in the order of the action"),
     ),
     named=False,
+    most_words=0,
+    surplus="-a, -A and -g choose the containers; lxc-start and lxc-stop take a name",
     undo=True,
     check=_check,
 )  # fmt: skip

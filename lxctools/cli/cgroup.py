@@ -20,6 +20,8 @@ COMMAND = Command(
     "cgroup",
     "[-n] NAME FILE [VALUE]",
     "Print a cgroup file of the container's limits, such as memory.max, or write VALUE to it.",
+    most_words=2,
+    surplus="quote a VALUE with blanks in it",
     check=_check,
 )
 

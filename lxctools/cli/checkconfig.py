@@ -33,6 +33,7 @@ COMMAND = Command(
     named=False,
     rcfile=False,
     common=False,
+    most_words=0,
 )
 
 # Label, key, name of the module; a star marks what containers cannot do without.
@@ -116,11 +117,9 @@ def _loaded() -> set[str] | None:
 
 
 def parse(argv: list[str], called: str) -> Values:
-    """LXC's script takes no options; anything but ours is passed over as it does."""
-    values = Values()
-    values.json = "--json" in argv
-    values.called = called
-    if argv and argv[0] in ("-h", "--help"):
+    """The reader of this command, in place of the common one: LXC's script takes no options."""
+    values = _options.read(COMMAND, argv, called=called)
+    if values.help:
         raise Ended(0, stdout=_options.help_text(COMMAND))
     return values
 

@@ -38,6 +38,7 @@ COMMAND = Command(
         Option("p", "pre-dump", NONE, "predump", "save the memory only, and let it run"),
         Option("", "predump-dir", REQUIRED, "previous", "images of an earlier --pre-dump, relative to -D", metavar="FOLDER"),
     ),
+    most_words=0,
     check=_check,
 )
 

@@ -47,6 +47,8 @@ def parse(argv: list[str], called: str) -> Values:
         if getattr(values, name) is None and words:
             setattr(values, name, words.pop(0))
     wrong = "" if values.orig and values.new else "you must provide orig and new names"
+    if values.rename and values.newpath is not None:
+        wrong = "-R does not go with -P"
     for name in ("vgname", "fstype"):
         if getattr(values, name) is not None:
             wrong = f"{name} not supported"

@@ -31,6 +31,7 @@ COMMAND = Command(
                default=ord("a") & 0x1F, convert=_escape),
     ),
     undo=True,
+    most_words=0,
 )  # fmt: skip
 
 

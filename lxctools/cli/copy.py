@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ..container import Container
 from ..errors import LxcError, NotDefined, Unsupported
-from ._options import NONE, REQUIRED, Command, Option, Values, other_lxcpath
+from ._options import NONE, REQUIRED, BadValue, Command, Option, Values, other_lxcpath
 from ._values import size
 
 COPY, SNAPSHOT, EPHEMERAL, RENAME = "copy", "snapshot", "ephemeral", "rename"
@@ -14,6 +14,21 @@ COPY, SNAPSHOT, EPHEMERAL, RENAME = "copy", "snapshot", "ephemeral", "rename"
 def _backend(text: str) -> str:
     """LXC behaviour: whatever overlay begins with means it."""
     return "overlay" if "overlay".startswith(text) or text == "overlayfs" else text
+
+
+def _check(values: Values) -> None:
+    """What another task is needed for must not be dropped: the copy or the renaming would not be the one that was meant."""
+    for_ephemeral = (("-F", values.foreground), ("-D", values.keepdata), ("-t", values.tmpfs), ("-m", values.mounts))
+    for_copies = (
+        ("-p", values.newpath is not None), ("-B", values.backend is not None), ("-L", values.fssize is not None),
+        ("-K", values.keepname), ("arguments for clone hooks", values.words),
+    )  # fmt: skip
+    for option, given in for_ephemeral:
+        if given and values.task != EPHEMERAL:
+            raise BadValue(f"{option} needs -e")
+    for option, given in for_copies if values.task == RENAME else ():
+        if given:
+            raise BadValue(f"-R, which keeps everything in its place, does not go with {option}")
 
 
 COMMAND = Command(
@@ -38,6 +53,7 @@ COMMAND = Command(
         Option("t", "tmpfs", NONE, "tmpfs", "with -e: what the copy writes goes to memory"),
     ),
     undo=True,
+    check=_check,
 )  # fmt: skip
 
 

@@ -19,6 +19,8 @@ COMMAND = Command(
         Option("", "dry-run", NONE, "dryrun", "remove nothing, and list what would go"),
     ),
     undo=True,
+    most_words=0,
+    surplus="one container at a time",
     rcfile=False,
 )
 

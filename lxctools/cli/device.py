@@ -12,6 +12,7 @@ COMMAND = Command(
     "device",
     "[-n] NAME [--] add|del DEVICE [NAME-INSIDE]",
     "Add a device node or network interface of the host to a running container, or remove it again.",
+    most_words=3,
 )
 _SEE = "Please see --help output"
 

@@ -7,7 +7,7 @@ from ..container import Container
 from ..errors import Denied, LxcError, describe
 from ._options import Command, Values
 
-COMMAND = Command("freeze", "[-n] NAME [OPTIONS]", "Stop all processes of a running container until lxc-unfreeze.")
+COMMAND = Command("freeze", "[-n] NAME [OPTIONS]", "Stop all processes of a running container until lxc-unfreeze.", most_words=0)
 
 
 def run(values: Values) -> int:

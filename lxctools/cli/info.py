@@ -22,6 +22,7 @@ COMMAND = Command(
         Option("H", "no-humanize", NONE, "raw", "print bare numbers, and a single value without its label"),
         Option("", "json", NONE, "json", "print what is asked for as a JSON object"),
     ),
+    most_words=0,
 )
 # -S counts as five when it is decided whether one value was asked for: it always prints labels.
 _STATS_WEIGHT = 5

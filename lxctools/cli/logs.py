@@ -37,6 +37,7 @@ COMMAND = Command(
         Option("t", "tail", REQUIRED, "tail", "begin with the last LINES lines", metavar="LINES", convert=unsigned),
         Option("", "raw", NONE, "raw", "on a terminal, too, leave control characters as they are"),
     ),
+    most_words=0,
     check=_check,
 )
 

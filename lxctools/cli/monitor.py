@@ -20,6 +20,8 @@ COMMAND = Command(
         Option("", "json", NONE, "json", "print a JSON object a line"),
     ),
     named=False,
+    most_words=0,
+    surplus="-n takes a regular expression of names",
     rcfile=False,
     many_paths=True,
 )

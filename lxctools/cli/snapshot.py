@@ -6,7 +6,7 @@ from __future__ import annotations
 from ..container import Container
 from ..errors import LxcError, NotDefined
 from . import _out
-from ._options import NONE, REQUIRED, Command, Option, Values
+from ._options import NONE, REQUIRED, BadValue, Command, Option, Values
 
 CREATE, LIST, RESTORE, DESTROY = "create", "list", "restore", "destroy"
 ALL = "ALL"
@@ -18,6 +18,17 @@ def _restore(values: Values, argument: str) -> None:
 
 def _destroy(values: Values, argument: str) -> None:
     values.task, values.snapshot = DESTROY, argument
+
+
+def _check(values: Values) -> None:
+    task = values.task or CREATE
+    for given, needed, text in (
+        (values.comment is not None, CREATE, "-c is for making a snapshot"),
+        (values.newname is not None, RESTORE, "-N needs -r"),
+        (values.showcomments, LIST, "-C needs -L"),
+    ):
+        if given and task != needed:
+            raise BadValue(text)
 
 
 COMMAND = Command(
@@ -34,6 +45,7 @@ COMMAND = Command(
     ),
     undo=True,
     rcfile=False,
+    check=_check,
 )  # fmt: skip
 
 

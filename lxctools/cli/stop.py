@@ -25,6 +25,8 @@ COMMAND = Command(
         Option("", "nolock", NONE, "nolock", "accepted with -k; nothing is locked anyway"),
     ),
     bad_name=NOT_RUNNING,
+    most_words=0,
+    surplus="one container at a time",
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from ._values import unsigned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import FrameType
 
 _DELAY, _BATCH_DELAY = 3, 300
@@ -52,6 +53,7 @@ COMMAND = Command(
         Option("", "json", NONE, "json", "with -b: print a JSON object a line"),
     ),
     named=False,
+    most_words=0,
     many_paths=True,
     undo=True,
     check=_check,
@@ -118,14 +120,15 @@ def _sum_io(container: Container, old_file: str, read_key: str, write_key: str) 
     return read, written, read + written
 
 
-def collect(lxcpath: str) -> list[Usage]:
+def collect(lxcpaths: Sequence[str]) -> list[Usage]:
     """Those of all active containers whose monitor answers."""
     result = []
-    for name in api.list_containers(defined=False, config_path=lxcpath):
-        try:
-            result.append(measure(Container(name, lxcpath, timeout=_PATIENCE)))
-        except LxcError:
-            continue  # somebody else's, silent, or just gone
+    for lxcpath in dict.fromkeys(lxcpaths):
+        for name in api.list_containers(defined=False, config_path=lxcpath):
+            try:
+                result.append(measure(Container(name, lxcpath, timeout=_PATIENCE)))
+            except LxcError:
+                continue  # somebody else's, silent, or just gone
     return result
 
 
@@ -196,7 +199,7 @@ def _batch(values: Values, delay: int) -> int:
         _out.line(",".join(HEADER))
     while True:
         now = int(time.time() * 1000)
-        for row in arrange(collect(values.lxcpath), values.sort[:1], reverse=values.reverse):
+        for row in arrange(collect(values.lxcpaths), values.sort[:1], reverse=values.reverse):
             _out.line(batch_line(row, now, as_json=values.json))
         _out.flush()
         time.sleep(delay)
@@ -226,7 +229,7 @@ def _interactive(values: Values, delay: int) -> int:
         poller = select.poll()
         poller.register(0, select.POLLIN)
         while True:
-            _paint(window, arrange(collect(values.lxcpath), key, reverse=reverse))
+            _paint(window, arrange(collect(values.lxcpaths), key, reverse=reverse))
             events = poller.poll(delay * 1000)
             typed = window.getch()
             letter = chr(typed) if 0 < typed < 128 else ""

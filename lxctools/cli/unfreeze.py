@@ -7,7 +7,7 @@ from ..container import Container
 from ..errors import Denied, LxcError, NotDefined, describe
 from ._options import Command, Values
 
-COMMAND = Command("unfreeze", "[-n] NAME [OPTIONS]", "Let the processes of a frozen container go on.")
+COMMAND = Command("unfreeze", "[-n] NAME [OPTIONS]", "Let the processes of a frozen container go on.", most_words=0)
 
 
 def run(values: Values) -> int:

@@ -26,6 +26,7 @@ COMMAND = Command(
         Option("t", "timeout", REQUIRED, "timeout", "give up after that many seconds", metavar="SECONDS",
                default=FOREVER, convert=lenient),
     ),
+    most_words=0,
     check=_check,
 )  # fmt: skip
 
