@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 import tempfile
 
-from .. import log
+from .. import files, log
 from ..container import Container
-from ..errors import LxcError, NotDefined
+from ..errors import LxcError, NotDefined, describe
 from ._options import NONE, REQUIRED, BadValue, Command, Option, Values
 from ._values import unsigned
 
@@ -95,14 +95,13 @@ def _edit(container: Container, words: list[str], _values: Values) -> None:
     try:
         if not container.edit_file(words[0], editor, folder):
             log.tell(f"{words[0]} is unchanged")
-    except LxcError as error:
+    except (LxcError, OSError) as error:
         if os.listdir(folder):
-            raise LxcError(error.message, remedy=f"your text is kept in {folder}") from error
+            text = error.message if isinstance(error, LxcError) else describe(error)
+            raise LxcError(text, remedy=f"your text is kept in {folder}") from error
         os.rmdir(folder)
         raise
-    for name in os.listdir(folder):
-        os.unlink(f"{folder}/{name}")
-    os.rmdir(folder)
+    files.remove_tree(folder)
 
 
 _VERBS: dict[str, Callable[[Container, list[str], Values], None]] = {"push": _push, "pull": _pull, "edit": _edit}

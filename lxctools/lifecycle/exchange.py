@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import _signal
 import os
 import stat
 
@@ -192,8 +193,7 @@ def edit(container: Container, path: str, editor: str, folder: str) -> bool:
     finally:
         os.close(parent)
     before = _content(copy)
-    pid = process.spawn(["/bin/sh", "-c", f'{editor} "$1"', "sh", copy])
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    status = _let_edit(editor, copy)
     if status != 0:
         raise LxcError(f"{path} is left as it was: the editor ({editor}) ended with status {status}")
     after = _content(copy)
@@ -204,6 +204,22 @@ def edit(container: Container, path: str, editor: str, folder: str) -> bool:
         os.chmod(copy, mode)
     push(container, [copy], path, transfer.Owner())
     return True
+
+
+def _let_edit(editor: str, copy: str) -> int:
+    """The editor's status. What is typed at the terminal reaches the editor, which may live on with it; so do we."""
+    before = {}
+    try:
+        for number in (_signal.SIGINT, _signal.SIGQUIT):
+            before[number] = _signal.signal(number, _signal.SIG_IGN)
+    except ValueError:
+        pass  # in a thread of somebody's program: its signals are not ours
+    try:
+        pid = process.spawn(["/bin/sh", "-c", f'{editor} "$1"', "sh", copy])
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    finally:
+        for number, handler in before.items():
+            _signal.signal(number, handler)
 
 
 def _content(path: str) -> bytes | None:

@@ -183,6 +183,10 @@ def test_edit(place: Place, tmp_path: Path) -> None:
     done = place.run("edit", "/etc/motd", env=environment | {"EDITOR": "false"})
     assert done.returncode == 1 and b"left as it was" in done.stderr
     assert len(os.listdir(tmp_path)) == 1  # the text of the failed one is kept
+    editor = "kill -INT $PPID; kill -QUIT $PPID; sed -i s/new/newer/"  # ^C and ^\\, which are the editor's
+    done = place.run("edit", "/etc/motd", env=environment | {"EDITOR": editor})
+    assert (done.returncode, done.stderr, motd.read_text()) == (0, b"", "newer\n")
+    assert len(os.listdir(tmp_path)) == 1
     done = place.run("edit", "/etc/new", env=environment | {"EDITOR": "echo made >"})
     assert done.returncode == 0 and (place.rootfs / "etc" / "new").read_text() == "made\n"
     assert (place.rootfs / "etc" / "new").stat().st_uid == place.shift
