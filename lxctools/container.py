@@ -10,6 +10,7 @@ A container is its name and its lxcpath; "running" is what its monitor says, "de
 
 from __future__ import annotations
 
+import errno
 import os
 
 from . import states
@@ -556,7 +557,10 @@ class Container:
     # -- what it uses ----------------------------------------------------------------------------------------------
 
     def get_cgroup_item(self, item: str) -> str | None:
-        """The content of a cgroup file such as memory.max in its limit cgroup; None when there is none."""
+        """The content of a cgroup file such as memory.max in its limit cgroup; None when there is none, also no more.
+
+        Raises OSError when it cannot be read.
+        """
         from .protocol import client
 
         controller = item.partition(".")[0]
@@ -565,12 +569,14 @@ class Container:
             return None
         try:
             fd = os.open(item, os.O_RDONLY | os.O_CLOEXEC, dir_fd=found)
-        except OSError:
-            return None
+            with open(fd, "rb", buffering=0) as file:
+                return file.readall().decode("ascii", "replace")
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENODEV):
+                return None
+            raise
         finally:
             os.close(found)
-        with open(fd, "rb") as file:
-            return file.read().decode("ascii", "replace")
 
     def set_cgroup_item(self, item: str, value: str) -> None:
         """Write a cgroup file such as memory.max in its limit cgroup; version 2 has devices.allow and devices.deny, too.

@@ -18,10 +18,18 @@ def counter(link: str, name: str) -> int | None:
         return None
 
 
+def content(container: Container, item: str) -> str | None:
+    """A cgroup file; None for one that cannot be read, too: the other figures do not need it."""
+    try:
+        return container.get_cgroup_item(item)
+    except OSError:
+        return None
+
+
 def number(container: Container, *items: str) -> int | None:
     """The number in the first of these cgroup files that exists."""
     for item in items:
-        text = container.get_cgroup_item(item)
+        text = content(container, item)
         if text is not None and text.strip().isdigit():
             return int(text)
     return None
@@ -29,7 +37,7 @@ def number(container: Container, *items: str) -> int | None:
 
 def row(container: Container, item: str, name: str) -> int | None:
     """The number after a name in a file of "name number" lines."""
-    for line in (container.get_cgroup_item(item) or "").splitlines():
+    for line in (content(container, item) or "").splitlines():
         word, _blank, number = line.partition(" ")
         if word == name and number.isdigit():
             return int(number)
@@ -51,17 +59,24 @@ def kernel_memory(container: Container) -> int | None:
     return row(container, "memory.stat", "kernel") if usage is None else usage
 
 
-def block_io(container: Container) -> int | None:
-    """Bytes read and written: the last line of the v1 file is their total; v2 has a line a device."""
-    text = container.get_cgroup_item("blkio.throttle.io_service_bytes")
+def block_io(container: Container, unit: str = "bytes") -> tuple[int, int, int] | None:
+    """(read, written, all together), in bytes or "ios": v1 has a line a device and kind and one of totals, v2 a line a device."""
+    text = content(container, "blkio.throttle.io_service_bytes" if unit == "bytes" else "blkio.throttle.io_serviced")
     if text is not None:
-        word, _blank, number = (text.splitlines() or [""])[-1].partition(" ")
-        return int(number) if word == "Total" and number.isdigit() else None
-    text = container.get_cgroup_item("io.stat")
+        sums: dict[str, int] = {}
+        for line in text.splitlines():
+            words = line.split()
+            if words and words[-1].isdigit() and (words[-2:-1] == ["Total"]) == (len(words) == 2):
+                sums[words[-2]] = sums.get(words[-2], 0) + int(words[-1])
+        return (sums.get("Read", 0), sums.get("Write", 0), sums["Total"]) if "Total" in sums else None
+    text = content(container, "io.stat")
     if text is None:
         return None
-    pairs = (word.partition("=") for word in text.split())
-    return sum(int(number) for key, _equals, number in pairs if key in ("rbytes", "wbytes") and number.isdigit())
+    pairs = [word.partition("=") for word in text.split()]
+    read, written = (
+        sum(int(number) for key, _equals, number in pairs if key == letter + unit and number.isdigit()) for letter in "rw"
+    )
+    return read, written, read + written
 
 
 def cpu_text(nanoseconds: int) -> str:

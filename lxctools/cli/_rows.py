@@ -280,7 +280,10 @@ def _namespace(row: Row) -> int | None:
 
 def _memory(row: Row, columns: set[str], patience: Patience) -> None:
     def item(name: str) -> str:
-        answer = patience.ask(row, lambda: row.container.get_cgroup_item(name)) if row.answers else None
+        try:
+            answer = patience.ask(row, lambda: row.container.get_cgroup_item(name)) if row.answers else None
+        except OSError:
+            return ""  # the other columns do not need it
         return answer if isinstance(answer, str) else ""
 
     if "RAM" in columns:

@@ -38,10 +38,14 @@ def run(values: Values) -> int:
         raise NotRunning(f"'{where}' is not running")
     plain = os.path.basename(item) == item and item not in ("", ".", "..")
     if not further:
-        value = container.get_cgroup_item(item) if plain else None
+        failed = f"Failed to retrieve value of '{item}' for '{where}'"
+        try:
+            value = container.get_cgroup_item(item) if plain else None
+        except OSError as error:
+            raise LxcError(f"{failed}: {describe(error)}") from error
         if value is None:
             remedy = "the part before the first dot is the controller" if plain else "a file name, without folders"
-            raise LxcError(f"Failed to retrieve value of '{item}' for '{where}': there is no such file", remedy=remedy)
+            raise LxcError(f"{failed}: there is no such file", remedy=remedy)
         _out.line(value)
         return 0
     value = further[0]

@@ -87,7 +87,8 @@ def _as_data(container: Container, state: int, values: Values, everything: bool)
         data["ips"] = list(container.get_ips()) if runs else []
     if (everything or values.stats) and runs:
         data["cpu_ns"] = _figures.cpu(container)
-        data["blkio_bytes"] = _figures.block_io(container)
+        moved = _figures.block_io(container)
+        data["blkio_bytes"] = moved[2] if moved else None
         data["memory_bytes"] = _figures.number(container, "memory.usage_in_bytes", "memory.current")
         data["kmem_bytes"] = _figures.kernel_memory(container)
         data["links"] = [
@@ -125,7 +126,8 @@ def _stats(container: Container, raw: bool) -> None:
     cpu = _figures.cpu(container)
     if cpu is not None:
         _out.line(f"{'CPU use:':<15} {cpu if raw else _figures.cpu_text(cpu)}")
-    show("BlkIO use:", _figures.block_io(container))
+    moved = _figures.block_io(container)
+    show("BlkIO use:", moved[2] if moved else None)
     show("Memory use:", _figures.number(container, "memory.usage_in_bytes", "memory.current"))
     show("KMem use:", _figures.kernel_memory(container))
     for link in _links(container):

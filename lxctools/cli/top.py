@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import _signal
 import curses
-import json
 import os
 import select
 import time
@@ -84,8 +83,8 @@ def measure(container: Container) -> Usage:
     usage.total = _figures.cpu(container) or 0
     usage.system = _ticks(container, "system")
     usage.user = _ticks(container, "user")
-    usage.read, usage.written, usage.io = _sum_io(container, "blkio.throttle.io_service_bytes", "rbytes", "wbytes")
-    usage.iops = _sum_io(container, "blkio.throttle.io_serviced", "rios", "wios")[2]
+    usage.read, usage.written, usage.io = _figures.block_io(container) or (0, 0, 0)
+    usage.iops = (_figures.block_io(container, "ios") or (0, 0, 0))[2]
     usage.memory = _figures.number(container, "memory.usage_in_bytes", "memory.current") or 0
     both = _figures.number(container, "memory.memsw.usage_in_bytes")
     if both is None:
@@ -100,24 +99,6 @@ def _ticks(container: Container, kind: str) -> int:
     if ticks is None:
         ticks = (_figures.row(container, "cpu.stat", f"{kind}_usec") or 0) * _TICKS // 1_000_000
     return ticks
-
-
-def _sum_io(container: Container, old_file: str, read_key: str, write_key: str) -> tuple[int, int, int]:
-    """(read, written, all together): version 1 has a line a device and kind, version 2 a line a device."""
-    text = container.get_cgroup_item(old_file)
-    if text is not None:
-        sums = {"Read": 0, "Write": 0, "Total": 0}
-        for line in text.splitlines():
-            words = line.split()
-            if words and words[-1].isdigit() and words[-2] in sums and (words[-2] == "Total") == (len(words) == 2):
-                sums[words[-2]] += int(words[-1])
-        return sums["Read"], sums["Write"], sums["Total"]
-    pairs = [word.partition("=") for word in (container.get_cgroup_item("io.stat") or "").split()]
-    read, written = (
-        sum(int(number) for key, _equals, number in pairs if key == wanted and number.isdigit())
-        for wanted in (read_key, write_key)
-    )
-    return read, written, read + written
 
 
 def collect(lxcpaths: Sequence[str]) -> list[Usage]:
@@ -146,7 +127,7 @@ def batch_line(row: Usage, now: int, *, as_json: bool) -> str:
     values = (
         now, row.name, row.total, row.system, row.user, row.io, row.iops, row.memory, row.memory_swap, row.kernel,
     )  # fmt: skip
-    return json.dumps(dict(zip(HEADER, values, strict=True))) if as_json else ",".join(map(str, values))
+    return api.as_json(dict(zip(HEADER, values, strict=True))) if as_json else ",".join(map(str, values))
 
 
 def size(value: int) -> str:

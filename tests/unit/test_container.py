@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,11 +14,15 @@ from pathlib import Path
 import pytest
 
 from lxctools import container, states
+from lxctools.cli import _figures
 from lxctools.container import Container, Misconfigured, list_containers
 from lxctools.errors import ConfigError, Denied, LxcError, NotRunning, TimedOut
 from lxctools.runtime import start
 
 from .cli.fake_monitor import FROZEN, FakeMonitor
+
+BIN = Path(__file__).parents[2] / "bin"
+CGROUP_PROCS = [*Path("/sys/fs/cgroup").glob("cgroup.procs"), *Path("/sys/fs/cgroup").glob("*/cgroup.procs")]
 
 
 @pytest.fixture
@@ -117,6 +122,46 @@ def test_cgroup_items(lxcpath: str, tmp_path: Path) -> None:
         assert (tmp_path / "memory.max").read_text() == "100\n"
         with pytest.raises(OSError, match="No such file"):
             it.set_cgroup_item("memory.nope", "1")
+
+
+def test_a_cgroup_item_that_cannot_be_read(lxcpath: str, tmp_path: Path) -> None:
+    (tmp_path / "memory.folder").mkdir()
+    with FakeMonitor(lxcpath, "c1", cgroups={"memory": str(tmp_path)}):
+        with pytest.raises(OSError, match="Is a directory"):
+            Container("c1", lxcpath).get_cgroup_item("memory.folder")
+        (tmp_path / "memory.current").mkdir()
+        (tmp_path / "memory.swap.current").write_text("5\n")
+        assert _figures.number(Container("c1", lxcpath), "memory.current", "memory.swap.current") == 5
+        done = subprocess.run([BIN / "lxc-cgroup", "-P", lxcpath, "c1", "memory.folder"], capture_output=True, text=True, check=False)
+        assert done.returncode == 1 and "Failed to retrieve value of 'memory.folder'" in done.stderr
+        assert "Is a directory" in done.stderr and "no such file" not in done.stderr
+
+
+def test_a_container_that_ends_while_its_cgroup_is_read(lxcpath: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = next((str(path.parent) for path in CGROUP_PROCS if os.access(path, os.W_OK)), "")
+    if not top:
+        pytest.skip("needs a cgroup of its own")
+    group = f"{top}/lxct.{os.getpid()}"
+    os.mkdir(group)
+    real = os.open
+
+    def ended_after(path: object, *words: int, **more: int) -> int:
+        fd = real(path, *words, **more)  # type: ignore[arg-type]
+        if path == "cgroup.procs":
+            os.rmdir(group)
+        return fd
+
+    try:
+        with FakeMonitor(lxcpath, "c1", cgroups={"cgroup": group}):
+            it = Container("c1", lxcpath)
+            assert it.get_cgroup_item("cgroup.procs") == ""
+            monkeypatch.setattr(os, "open", ended_after)
+            assert it.get_cgroup_item("cgroup.procs") is None
+            assert not os.path.exists(group)
+    finally:
+        monkeypatch.undo()
+        if os.path.exists(group):
+            os.rmdir(group)
 
 
 def test_which_addresses_are_listed() -> None:
