@@ -57,6 +57,11 @@ def run(values: Values) -> int:
         _print_file(path, values, show)
     elif running:
         _print_buffer(container, values, show)
+    elif values.buffer:
+        raise LxcError(
+            f"{container.name} is not running: the buffer of its console ended with its monitor",
+            remedy="lxc-logs without -b prints lxc.console.logfile, where that is set",
+        )
     else:
         raise LxcError(
             f"{container.name} is not running, and its console has no log file",

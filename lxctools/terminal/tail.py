@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 
@@ -82,9 +83,9 @@ class Tail:
 
 
 def last_lines(data: bytes, count: int) -> bytes:
-    """The last count lines of data."""
-    lines = data.splitlines(keepends=True)
-    return b"".join(lines[len(lines) - count :] if count < len(lines) else lines)
+    """The last count lines of data, which end at newlines only, as in Tail.seek_lines()."""
+    lines = io.BytesIO(data).readlines()
+    return b"".join(lines[max(0, len(lines) - count) :])
 
 
 class Filter:

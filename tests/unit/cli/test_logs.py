@@ -50,6 +50,7 @@ def test_the_log_of_lxc(lxcpath: Path) -> None:
     [
         (["nope"], "nope doesn't exist"),
         (["c1"], "is not running, and its console has no log file"),
+        (["c1", "-b"], "the buffer of its console ended with its monitor"),
         (["c1", "-b", "-r"], "could not parse command line"),
         (["c1", "-t", "many"], "could not parse command line"),
         ([], "No container name specified"),
