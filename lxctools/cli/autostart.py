@@ -10,8 +10,9 @@ import time
 from .. import container as api
 from .. import log
 from ..container import Container
-from ..errors import ConfigError, Denied, LxcError, TimedOut, describe
+from ..errors import ConfigError, Denied, LxcError, TimedOut
 from ..lifecycle import autostart as plan
+from ..paths import printable
 from ..runtime import crowd
 from . import _out, _overrides
 from ._options import NONE, REQUIRED, BadValue, Command, Option, Values
@@ -86,31 +87,33 @@ def run(values: Values) -> int:
     failed = list(broken)
     tried = len(broken)
     listed = []
+    warm = not action.starts
     for number, wave in enumerate(waves):
+        failed_before = len(failed)
         ready = [one for one in wave if _is_ready(one, values, action, failed)]
+        tried += len(failed) - failed_before
         if values.list:
             listed += [_as_data(one, number) for one in ready]
             for one in ready if not values.json else ():
                 _out.line(f"{one.name} {one.delay}" if action.rests else one.name)
             continue
         tried += len(ready)
+        if ready and not warm:
+            api.preload_for_starting(Container(ready[0].name, values.lxcpath))
+            warm = True
         failed += _do(ready, action, values)
     if values.json:
         _out.line(api.as_json(listed))
     _out.flush()
     if not failed:
         return 0
-    log.error(f"{len(failed)} of {tried} containers failed: {' '.join(map(_printable, failed))}")
+    log.error(f"{len(failed)} of {tried} containers failed: {' '.join(map(printable, failed))}")
     return 1 if len(failed) >= len(found) + len(broken) else SOME_FAILED
 
 
 def _as_data(one: Candidate, wave: int) -> dict[str, object]:
     """See docs/json.md."""
     return {"name": one.name, "wave": wave, "order": one.order, "delay": one.delay, "groups": list(one.groups)}
-
-
-def _printable(name: str) -> str:
-    return describe(ValueError(name)).encode("utf-8", "backslashreplace").decode()
 
 
 def _candidates(lxcpath: str) -> tuple[list[Candidate], list[str]]:
@@ -126,7 +129,7 @@ def _candidates(lxcpath: str) -> tuple[list[Candidate], list[str]]:
         except ConfigError as error:
             # LXC behaviour: a container of somebody else's is none of ours.
             if os.access(path, os.R_OK):
-                log.error(f"Failed to load config for {_printable(name)}: {error}")
+                log.error(f"Failed to load config for {printable(name)}: {error}")
                 broken.append(name)
     return found, broken
 
@@ -138,7 +141,7 @@ def _is_ready(one: Candidate, values: Values, action: _Action, failed: list[str]
     except Denied:
         return False
     except TimedOut as error:
-        log.error(f"{action.words}: {_printable(one.name)}: {error}")
+        log.error(f"{action.words}: {printable(one.name)}: {error}")
         failed.append(one.name)
         return False
 
@@ -147,14 +150,12 @@ def _do(wave: list[Candidate], action: _Action, values: Values) -> list[str]:
     """Act on all of them at the same time, and rest as long as the longest delay asks for; the names that failed."""
     if not wave:
         return []
-    if action.starts:
-        api.preload_for_starting(Container(wave[0].name, values.lxcpath))
     failed = []
     rest_until = 0.0
 
     def job(one: Candidate) -> Callable[[], object]:
         def doing() -> None:
-            log.set_name(_printable(one.name))
+            log.set_name(printable(one.name))
             action.do(Container(one.name, values.lxcpath), values)
 
         return doing
@@ -163,7 +164,7 @@ def _do(wave: list[Candidate], action: _Action, values: Values) -> list[str]:
     for number, reason in crowd.run([job(one) for one in wave], at_once):
         one = wave[number]
         if reason is not None:
-            log.error(f"{action.words}: {_printable(one.name)}: {reason}")
+            log.error(f"{action.words}: {printable(one.name)}: {reason}")
             failed.append(one.name)
         elif action.rests:
             rest_until = max(rest_until, time.monotonic() + one.delay)
