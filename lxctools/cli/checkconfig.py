@@ -126,7 +126,7 @@ def parse(argv: list[str], called: str) -> Values:
 
 def run(values: Values) -> int:
     """0, whatever is missing; 1 when there is no configuration to be read."""
-    where, found = _find()
+    where, found = _find(told=not values.json)
     notes = [] if not found or values.json else [*found]
     text = _read(where)
     kernel = Kernel(text)
@@ -164,8 +164,8 @@ def _line(row: Row, coloured: bool) -> str:
     return f"{row.label}: {word}" + (f", {row.state}" if row.state else "")
 
 
-def _find() -> tuple[str, list[str]]:
-    """The configuration's file, and what is told of the search for it. Raises LxcError."""
+def _find(*, told: bool) -> tuple[str, list[str]]:
+    """The configuration's file, and what is told of the search for it. told: tell it before a failure, too. Raises LxcError."""
     wanted = os.environ.get("CONFIG") or "/proc/config.gz"
     if os.path.isfile(wanted):
         return wanted, []
@@ -176,9 +176,10 @@ def _find() -> tuple[str, list[str]]:
                 f"Kernel configuration not found at {wanted}; searching...",
                 f"Kernel configuration found at {path}",
             ]
-    _out.line(f"LXC version {LXC_VERSION}")
-    _out.line(f"Kernel configuration not found at {wanted}; searching...")
-    _out.flush()
+    if told:
+        _out.line(f"LXC version {LXC_VERSION}")
+        _out.line(f"Kernel configuration not found at {wanted}; searching...")
+        _out.flush()
     raise LxcError(
         f"unable to retrieve kernel configuration: none at {wanted}, nor in /boot or /lib/modules/{release}",
         remedy="name the file in CONFIG=<path>, load the module configs, or build the kernel with IKCONFIG_PROC",

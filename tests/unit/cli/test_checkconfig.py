@@ -55,6 +55,16 @@ def test_json(tmp_path: Path) -> None:
     assert {"name": "Pid namespace", "status": "required"} in report["sections"]["Namespaces"]
 
 
+def test_no_configuration_at_all(tmp_path: Path) -> None:
+    release = os.uname().release
+    if any(os.path.isfile(path) for path in (f"/boot/config-{release}", f"/lib/modules/{release}/build/.config")):
+        pytest.skip("this host has the configuration of its kernel")
+    done = check(tmp_path / "nope")
+    assert (done.returncode, len(done.stdout.splitlines())) == (1, 2)
+    as_data = check(tmp_path / "nope", "--json")
+    assert (as_data.returncode, as_data.stdout, as_data.stderr) == (1, "", done.stderr)
+
+
 def test_broken_compression(tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.write_bytes(b"\x1f\x8bgarbage")
