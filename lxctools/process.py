@@ -49,6 +49,12 @@ class Result:
         return f"{ended}: {last.strip()}"
 
 
+def exit_status(wait_status: int) -> int:
+    """The exit status to pass on for a wait status: the process's own, or 128 + n for signal n, as shells count."""
+    code = os.waitstatus_to_exitcode(wait_status)
+    return code if code >= 0 else 128 - code
+
+
 def callers_environment() -> dict[str, str]:
     """The environment with which this program was executed, bytes as surrogates.
 

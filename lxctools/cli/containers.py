@@ -103,7 +103,7 @@ def _words(wanted: dict[str, str], name: str) -> list[str]:
 def _autostart(words: list[str]) -> int:
     program = f"{paths.LIBEXEC if paths.IN_CHECKOUT else f'{paths.PREFIX}/bin'}/lxc-autostart"
     pid = process.spawn([program, *words])
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return process.exit_status(os.waitpid(pid, 0)[1])
 
 
 def _wait_for_bridges() -> None:

@@ -22,7 +22,7 @@ from ..config.conf import Config
 from ..confine import caps, limits, lsm, seccomp
 from ..errors import LxcError, NotRunning, describe
 from ..linux import proc, sched, tty
-from ..process import callers_environment
+from ..process import callers_environment, exit_status
 from ..protocol import client
 from ..terminal import proxy
 from . import environment, gate
@@ -356,12 +356,12 @@ def _watch(entrant: gate.Entrant, target: _Target, plan: dict[str, object], term
                 terminal.run(pidfd)
         finally:
             os.close(pidfd)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        code = exit_status(os.waitpid(pid, 0)[1])
     except PeerGone:
         raise LxcError("the process that was to enter the container has died") from None
     if failure is not None:
         raise failure
-    return code if code >= 0 else 128 - code
+    return code
 
 
 def _until_executed(channel: Channel, pid: int, plan: dict[str, object]) -> LxcError | None:

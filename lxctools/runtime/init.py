@@ -19,7 +19,7 @@ import termios
 import time
 
 from ..linux import prctl, signals
-from ..process import ALL_SIGNALS
+from ..process import ALL_SIGNALS, exit_status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,8 +133,7 @@ def _reap(program: int, alone: bool) -> int:
             if ending:
                 kill_at = time.monotonic() + _GRACE
             if pid == program:
-                code = os.waitstatus_to_exitcode(wait_status)
-                status = code if code >= 0 else 128 - code
+                status = exit_status(wait_status)
 
 
 def _signal_all(number: int, program: int, alone: bool) -> None:

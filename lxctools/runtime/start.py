@@ -24,6 +24,7 @@ from ..idmap.userns import run_in_userns
 from ..linux import sched, signals
 from ..mounts import idmapped, rootfs
 from ..network import iface
+from ..process import exit_status
 from ..protocol import monitor as broadcast
 from ..protocol import server as command_server
 from ..storage import backend as storage_backend
@@ -192,12 +193,7 @@ def run_monitor(request: Request, command_socket: command_server.ListeningSocket
             files.unlink_quietly(request.pidfile)
         signals.restore(run.old_mask)
         run.close_fd("signal_fd")
-    return _exit_code(run.exit_status) if request.execute else 0
-
-
-def _exit_code(wait_status: int) -> int:
-    code = os.waitstatus_to_exitcode(wait_status)
-    return code if code >= 0 else 128 - code
+    return exit_status(run.exit_status) if request.execute else 0
 
 
 def _write_pidfile(path: str) -> None:

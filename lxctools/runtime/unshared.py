@@ -113,8 +113,7 @@ def _wait(pid: int) -> int:
         _signal.signal(number, _signal.SIG_IGN)
     for number in _PASSED_ON:
         _signal.signal(number, lambda received, _frame: os.kill(pid, received))
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return status if status >= 0 else 128 - status
+    return process.exit_status(os.waitpid(pid, 0)[1])
 
 
 def private_mounts() -> None:

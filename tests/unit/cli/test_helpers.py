@@ -77,6 +77,11 @@ def test_as_without_settings(calls: Path) -> None:
     assert calls.read_text() == "-g onboot,\n-a -A -s -t 5\n-a -A -s -t 5\n-g onboot,\n"
 
 
+def test_a_killed_stop_is_told_as_shells_do(calls: Path) -> None:
+    (calls.parent / "lxc-autostart").write_text("#!/bin/sh\nkill -TERM $$\n")
+    assert act("stop") == 128 + signal.SIGTERM
+
+
 def test_settings(calls: Path) -> None:
     (calls.parent / "lxc").write_text("LXC_AUTO=true\nBOOTGROUPS=\nSHUTDOWNDELAY=\nOPTIONS=\"-P '/my containers'\"\nSTOPOPTS='-a -k'\n")
     act("start")
