@@ -98,7 +98,7 @@ SCENARIOS = [
     S("cgroup-nothing", RUNNING, "lxc-cgroup -P {P} {N}", words=("could not parse command line",)),
     S("cgroup-frozen", FROZEN, "lxc-cgroup -P {P} {N} freezer.state"),
     # lxc-device
-    S("device-add", RUNNING, "lxc-device -P {P} {N} add /dev/full", "lxc-attach -P {P} {N} -- ls -l /dev/full", numbers=True),
+    S("device-add", RUNNING, "lxc-device -P {P} {N} add /dev/full", "lxc-attach -P {P} {N} -- stat -c %F:%t:%T:%u:%g /dev/full"),
     S("device-add-del", RUNNING, "lxc-device -P {P} {N} add /dev/full", "lxc-device -P {P} {N} del /dev/full"),
     S("device-bad-verb", RUNNING, "lxc-device -P {P} {N} foo /dev/full", words=("Please use add or del",)),
     S("device-no-command", RUNNING, "lxc-device -P {P} {N}", words=("no command given",)),
