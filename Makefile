@@ -5,6 +5,7 @@ PREFIX ?= /usr
 DESTDIR ?=
 PYTHON ?= /usr/bin/python3
 LIBDIR = $(PREFIX)/lib/lxctools
+UNITDIR ?=
 VENV = .venv/bin
 
 .PHONY: all demo test test-vm check fuzz man bench install uninstall clean setup-run setup-test setup-vm
@@ -44,10 +45,10 @@ man:
 	@$(PYTHON) tools/build-man man
 
 install:
-	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" LIBDIR="$(LIBDIR)" PYTHON="$(PYTHON)" tools/install
+	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" LIBDIR="$(LIBDIR)" PYTHON="$(PYTHON)" UNITDIR="$(UNITDIR)" tools/install
 
 uninstall:
-	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" LIBDIR="$(LIBDIR)" tools/install --remove
+	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" LIBDIR="$(LIBDIR)" UNITDIR="$(UNITDIR)" tools/install --remove
 
 clean:
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist man/*.1 man/*.5 man/*.7

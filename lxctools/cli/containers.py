@@ -10,13 +10,14 @@ import time
 
 from .. import paths, process
 from ..config.peek import Peek
-from ..errors import ConfigError, LxcError
+from ..errors import ConfigError, LxcError, describe
 from ..network import settings
 from . import _options, _out
 from ._options import NONE, Command, Ended, Option, Values
 
 USAGE_STATUS = 2
-LOCK = "/run/lock/lxc"
+# Not LXC's /run/lock/lxc, which means a start in progress to C LXC by being there, and in whose folder any user may make files.
+LOCK = "lxc/lxc-containers.lock"
 DEFAULTS = {
     "LXC_AUTO": "true",
     "BOOTGROUPS": "onboot,",
@@ -69,7 +70,7 @@ def run(values: Values) -> int:
 def _start(wanted: dict[str, str]) -> None:
     if wanted["LXC_AUTO"] != "true":
         return
-    lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    lock = _open_lock()
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,6 +85,15 @@ def _start(wanted: dict[str, str]) -> None:
         _autostart(words)
     finally:
         os.close(lock)
+
+
+def _open_lock() -> int:
+    path = os.path.join(paths.runtime_dir(), LOCK)
+    try:
+        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise LxcError(f"cannot lock {path}, which keeps two starts apart: {describe(error)}") from error
 
 
 def _stop(wanted: dict[str, str]) -> int:

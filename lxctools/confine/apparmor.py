@@ -37,6 +37,11 @@ def enabled(root: str = "") -> bool:
         return False
 
 
+def mediates_mounts(root: str = "") -> bool:
+    """Whether profiles of this kernel decide about mounts; without that none confines a container."""
+    return os.path.exists(f"{root}{_FEATURES}/mount/mask")
+
+
 def attribute(root: str = "") -> str:
     """The file below /proc/PID/attr that is AppArmor's: its own one since Linux 5.8, else the one that modules share."""
     own = "apparmor/current"
@@ -80,7 +85,7 @@ def wanted(conf: Config, root: str = "") -> str | None:
         )
     if label == UNCONFINED:
         return None if current == UNCONFINED else label
-    if not os.path.exists(f"{root}{_FEATURES}/mount/mask") and not conf["lxc.apparmor.allow_incomplete"]:
+    if not mediates_mounts(root) and not conf["lxc.apparmor.allow_incomplete"]:
         raise LxcError(
             f"lxc.apparmor.profile = {label}: this kernel's AppArmor does not mediate mounts, so the profile would not confine",
             remedy="set lxc.apparmor.allow_incomplete = 1 to start nevertheless",

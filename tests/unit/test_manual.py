@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 # Called by units and init scripts, not by users: the services' files are their documentation.
-SERVICES = {"lxc-net", "lxc-monitord"}
+SERVICES = {"lxc-net", "lxc-monitord", "lxc-apparmor-load"}
 
 
 def tool(name: str) -> ModuleType:

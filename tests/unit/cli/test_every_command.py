@@ -13,7 +13,7 @@ from lxctools import LXC_VERSION
 from lxctools.cli._options import COMMON, NONE, OPTIONAL, Command, Option
 
 REPOSITORY = Path(__file__).parents[3]
-SERVICES = {"lxc-net", "lxc-monitord"}
+SERVICES = {"lxc-net", "lxc-monitord", "lxc-apparmor-load"}
 LAUNCHERS = sorted(path.name for path in (REPOSITORY / "bin").iterdir() if path.name not in SERVICES)
 COMMANDS: dict[str, Command] = {
     launcher: importlib.import_module(f"lxctools.cli.{launcher.removeprefix('lxc-').replace('-', '_')}").COMMAND for launcher in LAUNCHERS

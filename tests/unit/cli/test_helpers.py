@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lxctools.cli import containers
+from lxctools.errors import LxcError
 from lxctools.network import settings
 
 from .test_commands import BIN, lxc
@@ -90,6 +91,16 @@ def test_settings(calls: Path) -> None:
     (calls.parent / "lxc").write_text("LXC_AUTO=false\n")
     assert act("start") == 0
     assert calls.read_text().count("\n") == 2
+
+
+def test_the_lock_is_in_a_folder_of_the_callers(calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "LOCK", "run/new/lock")
+    monkeypatch.setattr(containers.paths, "runtime_dir", lambda: str(calls.parent))
+    assert act("start") == 0
+    assert (calls.parent / "run/new/lock").stat().st_mode & 0o777 == 0o600
+    monkeypatch.setattr(containers, "LOCK", "calls/lock")
+    with pytest.raises(LxcError, match="cannot lock .*/calls/lock, which keeps two starts apart: "):
+        act("start")
 
 
 def test_one_start_at_a_time(calls: Path) -> None:
