@@ -18,11 +18,12 @@ from ..linux import mount as kernel
 from ..linux import open as linux_open
 from ..linux import propagation, sched
 from ..storage import backend as storage
+from . import child
 from .steps import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ..config.conf import Config
 
@@ -54,29 +55,7 @@ def finish(conf: Config, copy: Copy) -> None:
     if os.geteuid() != 0 and maps:
         run_in_userns(maps, _inside, conf, copy)
     else:
-        run_in_child(lambda: _inside(conf, copy))
-
-
-def run_in_child(call: Callable[[], None]) -> None:
-    """Run call in a child; its failure comes back as an LxcError."""
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            os.close(reader)
-            call()
-            status = 0
-        except Exception as error:
-            os.write(writer, describe(error).encode("utf-8", "backslashreplace")[:60000])
-        finally:
-            os._exit(status)
-    os.close(writer)
-    with open(reader, "rb") as file:
-        message = file.read().decode("utf-8", "replace")
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if status != 0:
-        raise LxcError(message or f"the process that ran the clone hooks ended with status {status}")
+        child.run(lambda: _inside(conf, copy), "ran the clone hooks")
 
 
 def _inside(conf: Config, copy: Copy) -> None:

@@ -29,7 +29,7 @@ from ..storage.best import refuse_unprivileged, resolve_best
 from ..storage.place import opened_to_fill
 from ..template.run import find_template, run_template
 from ..undo import Undo, held
-from .clonehook import run_in_child
+from . import child
 from .folder import CONFIG, keep_rootfs
 from .reserve import container_root, give, make_parents, refuse_existing, reserve, watch
 
@@ -264,4 +264,4 @@ def _run_hooks(this: _Creation) -> None:
         place.attach(module.open_to_fill(this.rootfs), target, this.rootfs)
         run_all()
 
-    run_in_child(run_mounted)
+    child.run(run_mounted, "ran the create hooks")

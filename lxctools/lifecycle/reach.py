@@ -12,12 +12,13 @@ from __future__ import annotations
 import _signal
 import os
 
-from ..errors import LxcError, NotRunning, describe
+from ..errors import LxcError, NotRunning
 from ..idmap.userns import run_in_userns
 from ..linux import sched
 from ..protocol import client
 from ..storage import backend as storage
 from ..storage import place
+from . import child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,28 +28,11 @@ if TYPE_CHECKING:
 
     Work = Callable[[int], None]
 
+_WHAT = "looks into the container"
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-class Child:
-    """The process that does the work; close() what it was given on our side, then wait()."""
-
-    __slots__ = ("_errors", "_pid")
-
-    def __init__(self, pid: int, errors: int) -> None:
-        self._pid = pid
-        self._errors = errors
-
-    def wait(self) -> None:
-        """Until it has ended. Raises LxcError with its reason when it failed."""
-        with open(self._errors, "rb") as file:
-            message = file.read().decode("utf-8", "replace")
-        status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
-        if status != 0:
-            raise LxcError(message or f"the process that looks into the container ended with status {status}")
-
-
-def start(name: str, lxcpath: str, conf: Config, work: Work, keep: set[int]) -> Child:
+def start(name: str, lxcpath: str, conf: Config, work: Work, keep: set[int]) -> child.Child:
     """Begin work(root) in a child; root is a descriptor of the container's root directory.
 
     keep: the descriptors of the child; what is open besides stays with us, so that ends of pipes are noticed. Raises LxcError.
@@ -57,43 +41,14 @@ def start(name: str, lxcpath: str, conf: Config, work: Work, keep: set[int]) -> 
     if pidfd is None:
         if not conf["lxc.rootfs.path"]:
             raise LxcError(f"{name} has no root file system of its own (lxc.rootfs.path)", remedy="its files are the host's")
-        return _fork(lambda: _stopped(conf, work), keep)
+        return child.start(lambda: _stopped(conf, work), _WHAT, keep)
     try:
         pid = client.init_pid(name, lxcpath)
         if pid is None:
             raise NotRunning(f"{name} has just ended")
-        return _fork(lambda: _running(pid, pidfd, work), keep | {pidfd})
+        return child.start(lambda: _running(pid, pidfd, work), _WHAT, keep | {pidfd})
     finally:
         os.close(pidfd)
-
-
-def _fork(call: Callable[[], None], keep: set[int]) -> Child:
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
-            for fd in map(int, os.listdir("/proc/self/fd")):
-                if fd > 2 and fd not in keep and fd != writer:
-                    _close_quietly(fd)
-            call()
-            status = 0
-        except LxcError as error:
-            os.write(writer, str(error).encode("utf-8", "backslashreplace")[:60000])
-        except BaseException as error:
-            os.write(writer, describe(error).encode("utf-8", "backslashreplace")[:60000])
-        finally:
-            os._exit(status)
-    os.close(writer)
-    return Child(pid, reader)
-
-
-def _close_quietly(fd: int) -> None:
-    try:
-        os.close(fd)
-    except OSError:
-        pass  # the descriptor of the listing
 
 
 def _running(pid: int, pidfd: int, work: Work) -> None:
