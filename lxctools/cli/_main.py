@@ -91,7 +91,9 @@ def _run(name: str, argv: list[str]) -> int:
     called = _called(argv, command)
     try:
         if hasattr(module, "parse"):
-            return int(module.run(_own_reading(module, argv[1:], called)))
+            values = _own_reading(module, argv[1:], called)
+            _let_signals_undo(command)
+            return int(module.run(values))
         values = _options.read(command, argv[1:], called=called, version=LXC_VERSION)
     except _options.Ended as end:
         return _ended(module, end)
@@ -103,10 +105,7 @@ def _run(name: str, argv: list[str]) -> int:
     if command.named:
         _check_name(command, values)
     _open_log_file(command, values)
-    if command.undo:
-        for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
-            if _signal.getsignal(number) != _signal.SIG_IGN:
-                _signal.signal(number, _interrupt)
+    _let_signals_undo(command)
     try:
         code: int = module.run(values)
     except ConfigError as error:
@@ -194,6 +193,13 @@ def _open_log_file(command: Command, values: Values) -> None:
 
 def _say(message: str) -> None:
     log.error(message)
+
+
+def _let_signals_undo(command: Command) -> None:
+    if command.undo:
+        for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
+            if _signal.getsignal(number) != _signal.SIG_IGN:
+                _signal.signal(number, _interrupt)
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:

@@ -33,6 +33,7 @@ COMMAND = Command(
     named=False,
     rcfile=False,
     common=False,
+    undo=True,
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 P = Path("/var/lib/lxct")
 
 
-@pytest.mark.parametrize("tool", ["copy"])
+@pytest.mark.parametrize("tool", ["copy", "clone"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_copy_in_its_hook(tool: str, number: signal.Signals) -> None:
     """Everything is copied by then."""
