@@ -10,26 +10,26 @@ A container is its name and its lxcpath; "running" is what its monitor says, "de
 
 from __future__ import annotations
 
-import errno
 import os
 
-from . import states
-from .errors import ConfigError, Denied, LxcError, NotRunning, describe
-from .paths import printable
+from . import paths, states
+from .errors import Denied, LxcError, NotRunning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from .config.check import Problem, Reading
+    from .config.check import Reading
     from .config.conf import Config
     from .config.peek import Peek
     from .lifecycle import exchange
+    from .lifecycle.copy import Source
     from .lifecycle.snapshot import Snapshot
+    from .runtime.events import Event
+    from .runtime.networks import Network
 
 FOREVER = -1
 ANY_TTY = -1
-LOOPBACK = "lo"
 
 
 def list_containers(active: bool = True, defined: bool = True, config_path: str | None = None) -> tuple[str, ...]:
@@ -44,17 +44,8 @@ def list_containers(active: bool = True, defined: bool = True, config_path: str 
 
         names.update(client.active(lxcpath))
     if defined:
-        names.update(_defined(lxcpath))
+        names.update(paths.defined_in(lxcpath))
     return tuple(sorted(names, key=os.fsencode))
-
-
-def _defined(lxcpath: str) -> list[str]:
-    try:
-        entries = os.listdir(lxcpath or ".")
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    exists = os.path.exists
-    return [entry for entry in entries if entry[0] != "." and exists(f"{lxcpath}/{entry}/config")]
 
 
 def get_global_config_item(key: str) -> str:
@@ -67,20 +58,6 @@ def get_global_config_item(key: str) -> str:
     return value
 
 
-class Misconfigured(ConfigError):
-    """A configuration that a start refuses. problems: what is wrong in it, not empty. lister: the command that lists them all."""
-
-    def __init__(self, problems: Sequence[Problem], lister: str) -> None:
-        first = problems[0]
-        place = f"{first.where()}: " if first.path else ""
-        line = f"{first.text.strip()}: " if first.text else ""
-        remedy = first.remedy
-        if len(problems) > 1:
-            remedy += f"{'; ' if remedy else ''}and {len(problems) - 1} more: {lister}"
-        super().__init__(printable(f"{place}{line}{first.message}"), remedy=printable(remedy))
-        self.problems = problems
-
-
 def check_config(path: str, lxcpath: str = "", name: str = "") -> Reading:
     """What is wrong in a configuration, and what this host lacks for it; name: of the container whose it is.
 
@@ -88,14 +65,9 @@ def check_config(path: str, lxcpath: str = "", name: str = "") -> Reading:
 
     Raises ConfigError when the file cannot be read.
     """
-    from .config.check import is_system, read, read_system
-    from .runtime.check import check_host
+    from .runtime.check import check_file
 
-    if not name and is_system(path):
-        return read_system(path)
-    reading = read(path)
-    check_host(reading, lxcpath, name)
-    return reading
+    return check_file(path, lxcpath, name)
 
 
 class Container:
@@ -186,42 +158,14 @@ class Container:
     def _refuse_what_is_missing(self) -> None:
         """Before a start: a root file system or an interface that is not there, with everything else that is wrong.
 
-        Asking for these costs microseconds; only where one is missing the whole check is loaded. Raises Misconfigured.
+        Only where one is missing the whole check is loaded. Raises Misconfigured.
         """
-        config = self.config
-        if config["lxc.hook.pre-start"]:
-            return  # which may make them
-        missing = self._root_is_missing()
-        for net in config.nets:
-            missing = missing or (bool(net["link"]) and net.uses_link and not os.path.exists(f"/sys/class/net/{net['link']}"))
-        if missing and os.path.isfile(self.config_file_name):  # a pipe can be read once
-            from .config.check import read
-            from .runtime.check import check_host
+        from .runtime import missing
 
-            reading = read(self.config_file_name)
-            reading.use(config)
-            check_host(reading, self.lxcpath, self.name)
-            errors = [one for one in reading.problems if one.severity == "error"]
-            if errors:
-                raise Misconfigured(errors, self._lister())
+        if missing.something_is(self.config) and os.path.isfile(self.config_file_name):  # a pipe can be read once
+            from .runtime.check import refuse
 
-    def _lister(self) -> str:
-        """The command that lists what is wrong with its configuration."""
-        words = [self._rcfile] if self._rcfile else ["-P", self.lxcpath, self.name]
-        return f"lxc-config check {' '.join(words)}"
-
-    def _root_is_missing(self) -> bool:
-        """Whether its backend, which a start loads anyway, does not find the root file system."""
-        config = self.config
-        path = config["lxc.rootfs.path"]
-        if not path.startswith("/"):
-            return False
-        from .storage.backend import for_config
-
-        try:
-            return not for_config(config).exists(path)
-        except LxcError:
-            return True
+            refuse(self.config, self.config_file_name, self.lxcpath, self.name, own_file=not self._rcfile)
 
     def load_config(self, path: str) -> None:
         """Use this file as the container's configuration from now on (--rcfile). Raises LxcError."""
@@ -292,15 +236,9 @@ class Container:
         from .lifecycle.create import create
 
         create(
-            self.name,
-            self.lxcpath,
-            config_file=config_file,
-            template=template,
-            template_args=list(args),
-            backend=backend,
-            backend_opts=backend_options or {},
-            progress=not quiet,
-        )
+            self.name, self.lxcpath, config_file=config_file, template=template, template_args=list(args),
+            backend=backend, backend_opts=backend_options or {}, progress=not quiet,
+        )  # fmt: skip
 
     def destroy(self, *, force: bool = False) -> None:
         """Remove it. force: stop it first. Raises LxcError."""
@@ -325,24 +263,26 @@ class Container:
 
         Returns the new container. Raises LxcError; then there is none.
         """
-        from .lifecycle.copy import Source, Wishes, copy
+        from .lifecycle.copy import Wishes, copy
 
         chosen = dict.fromkeys(flags, True) | wishes
         where = config_path or self.lxcpath
-        source = Source(self.name, self.lxcpath, self.config if self._rcfile else None)
-        copy(source, newname, where, Wishes(backend=bdevtype, **chosen))  # type: ignore[arg-type]
+        copy(self._source(), newname, where, Wishes(backend=bdevtype, **chosen))  # type: ignore[arg-type]
         return Container(newname, where)
+
+    def _source(self) -> Source:
+        from .lifecycle.copy import Source
+
+        return Source(self.name, self.lxcpath, self.config if self._rcfile else None)
 
     def export(self, path: str, **wishes: bool) -> None:
         """Write it to a file, "-" for standard output. wishes: fields of lifecycle.export.Wishes. Raises LxcError."""
-        from .lifecycle.copy import Source
         from .lifecycle.export import Wishes, export
 
-        export(Source(self.name, self.lxcpath, self.config if self._rcfile else None), path, Wishes(**wishes))
+        export(self._source(), path, Wishes(**wishes))
 
     def rename(self, new_name: str) -> Container:
         """Give it another name. Raises LxcError; then it has the old one."""
-        from . import paths
         from .lifecycle.recover import settle
         from .lifecycle.rename import rename
 
@@ -405,16 +345,9 @@ class Container:
 
         settling.wait()
         return start(
-            self.name,
-            self.lxcpath,
-            self.config,
-            argv=list(cmd),
-            foreground=not daemonize,
-            execute=useinit,
-            pidfile=pidfile,
-            close_fds=close_fds,
-            destroy=self._destroy_ephemeral,
-        )
+            self.name, self.lxcpath, self.config, argv=list(cmd), foreground=not daemonize, execute=useinit,
+            pidfile=pidfile, close_fds=close_fds, destroy=self._destroy_ephemeral,
+        )  # fmt: skip
 
     def _settle(self) -> None:
         """A start does not begin with what a killed restore or renaming has left half done."""
@@ -563,85 +496,28 @@ class Container:
         """
         from .protocol import client
 
-        controller = item.partition(".")[0]
-        found = client.cgroup_fd(self.name, self.lxcpath, controller, limit=True, timeout=self.timeout)
-        if found is None:
-            return None
-        try:
-            fd = os.open(item, os.O_RDONLY | os.O_CLOEXEC, dir_fd=found)
-            with open(fd, "rb", buffering=0) as file:
-                return file.readall().decode("ascii", "replace")
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENODEV):
-                return None
-            raise
-        finally:
-            os.close(found)
+        return client.cgroup_item(self.name, self.lxcpath, item, timeout=self.timeout)
 
     def set_cgroup_item(self, item: str, value: str) -> None:
         """Write a cgroup file such as memory.max in its limit cgroup; version 2 has devices.allow and devices.deny, too.
 
-        Raises NotRunning, OSError, and ValueError or LxcError for a device rule that cannot be set.
+        Raises OSError, and ValueError or LxcError for a device rule that cannot be set.
         """
-        from .protocol import client
+        from .runtime import cgroup_item
 
-        found = client.cgroup_fd(self.name, self.lxcpath, item.partition(".")[0], limit=True, timeout=self.timeout)
-        try:
-            if found is None:
-                raise FileNotFoundError(f"{self.name} has no cgroup with {item}")
-            fd = os.open(item, os.O_WRONLY | os.O_CLOEXEC, dir_fd=found)
-        except FileNotFoundError:
-            if item not in ("devices.allow", "devices.deny"):
-                raise
-            self._set_device_rule(value, allow=item == "devices.allow")
-            return
-        finally:
-            if found is not None:
-                os.close(found)
-        try:
-            os.write(fd, os.fsencode(value))
-        finally:
-            os.close(fd)
-
-    def _set_device_rule(self, text: str, *, allow: bool) -> None:
-        """On a pure unified hierarchy the monitor keeps the rules."""
-        from .cgroup.devices import parse
-        from .protocol import client
-
-        rule = parse(text, allow)
-        access = "".join(letter for letter, bit in (("r", 2), ("w", 4), ("m", 1)) if rule.access & bit)
-        where = (self.name, self.lxcpath, rule.kind, rule.major, rule.minor, access)
-        if not client.add_device_rule(*where, allow=allow, timeout=self.timeout):
-            raise LxcError(f"the monitor of {self.name} did not take the device rule {text}")
+        cgroup_item.write(self.name, self.lxcpath, item, value, timeout=self.timeout)
 
     def add_device(self, device: str, name: str = "") -> None:
         """Give it a network interface of ours, or a node like that of the host and leave to use it. Raises LxcError."""
         from .runtime import device as devices
 
-        name = name or device
-        if "/" not in device and devices.is_interface(device):
-            devices.move_in(self.name, self.lxcpath, device, name)
-            return
-        mode, number = devices.node_numbers(device)
-        devices.make_node(self.name, self.lxcpath, name, mode, number)
-        self._permit(devices.rule_of(mode, number), "devices.allow")
+        devices.give(self.name, self.lxcpath, device, name or device)
 
     def remove_device(self, device: str, name: str = "") -> None:
         """Take back an interface, or remove a node and the leave to use it. Raises LxcError."""
         from .runtime import device as devices
 
-        name = name or device
-        if "/" not in device and devices.move_out(self.name, self.lxcpath, device, name):
-            return
-        mode, number = devices.node_numbers(device)
-        devices.remove_node(self.name, self.lxcpath, name)
-        self._permit(devices.rule_of(mode, number), "devices.deny")
-
-    def _permit(self, rule: str, item: str) -> None:
-        try:
-            self.set_cgroup_item(item, rule)
-        except OSError as error:
-            raise LxcError(f"cannot write {rule} to {item}: {describe(error)}") from error
+        devices.take_back(self.name, self.lxcpath, device, name or device)
 
     def get_interfaces(self) -> tuple[str, ...]:
         """The names of the interfaces in its network namespace, sorted; () when stopped."""
@@ -654,78 +530,20 @@ class Container:
         interface: of this one only. family: "inet" or "inet6". () when stopped.
         """
         network = self._network()
-        return select_ips(network.addresses, interface=interface, family=family) if network else ()
+        return network.ips(interface=interface, family=family) if network else ()
 
     def _network(self) -> Network | None:
         pid = self.init_pid
-        fd = open_network(pid) if pid > 0 else None
-        if fd is None:
-            return None
-        home = open_network()
-        assert home is not None
-        try:
-            return networks_of({pid: fd}, home)[pid]
-        finally:
-            os.close(fd)
-            os.close(home)
+        return look_into_networks({pid: pid}).get(pid)
 
 
-class Network:
-    """What is in a network namespace: addresses as (interface, "inet" or "inet6", address), names of interfaces."""
+def look_into_networks(
+    pids: Mapping[int, int], pidfds: Mapping[int, int] | None = None, proc: int | None = None
+) -> dict[int, Network]:
+    """See runtime.networks.look_into. Raises OSError."""
+    from .runtime.networks import look_into
 
-    __slots__ = ("addresses", "interfaces")
-
-    def __init__(self, addresses: Sequence[tuple[str, str, str]], interfaces: Sequence[str]) -> None:
-        self.addresses = addresses
-        self.interfaces = tuple(interfaces)
-
-
-def open_network(pid: int = 0, proc: int | None = None) -> int | None:
-    """A process's network namespace as a descriptor; our own without pid. None when it has ended, or is not ours.
-
-    proc: a descriptor of /proc, where the current root has none that shows us.
-    """
-    try:
-        where = "/proc/" if proc is None else ""
-        return os.open(f"{where}{pid or 'self'}/ns/net", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
-    except OSError:
-        return None
-
-
-def networks_of(targets: Mapping[int, int], home: int) -> dict[int, Network | None]:
-    """What is in network namespaces, given as descriptors (or pidfds); None for one that may not be entered.
-
-    The process visits each to open a netlink socket there, and returns to home. Raises OSError when it cannot return.
-    """
-    from .linux import rtnetlink, sched
-
-    result: dict[int, Network | None] = {}
-    try:
-        for key, fd in targets.items():
-            try:
-                sched.setns(fd, sched.CLONE_NEWNET)
-                with rtnetlink.Rtnl() as rtnl:
-                    result[key] = Network(rtnl.addr_list(), sorted({link.name for link in rtnl.links()}))
-            except OSError:
-                result[key] = None
-    finally:
-        sched.setns(home, sched.CLONE_NEWNET)
-    return result
-
-
-def select_ips(
-    addresses: Iterable[tuple[str, str, str]], *, interface: str | None = None, family: str | None = None
-) -> tuple[str, ...]:
-    """Those of (interface, family, address) that LXC lists, sorted as text."""
-    return tuple(
-        sorted(
-            address
-            for name, kind, address in addresses
-            if (name == interface if interface else name != LOOPBACK)
-            and family in (None, kind)
-            and not (kind == "inet6" and address[:3].lower() in ("fe8", "fe9", "fea", "feb"))
-        )
-    )
+    return look_into(pids, pidfds, proc)
 
 
 def as_json(data: object) -> str:
@@ -742,16 +560,6 @@ def peek_at(keys: Iterable[str]) -> Peek:
     return Peek(frozenset(keys))
 
 
-def name_filter(pattern: str, *, whole: bool = False) -> Callable[[str], bool]:
-    """A test of names by a POSIX extended regular expression. whole: anchored at both ends, as lxc-monitor does it.
-
-    Raises ValueError when it is not one.
-    """
-    from .linux.regex import Regex
-
-    return Regex(f"^{pattern}$" if whole else pattern).search
-
-
 def import_container(path: str, name: str = "", config_path: str = "", *, backend: str = "dir", quiet: bool = False) -> str:
     """Make a container of a file of Container.export(), "-" for standard input; returns its name. Raises LxcError."""
     from .lifecycle.import_ import import_container
@@ -762,67 +570,16 @@ def import_container(path: str, name: str = "", config_path: str = "", *, backen
 
 def show_template_help(template: str) -> None:
     """Let a template print its help on our standard streams; nothing when there is no such template."""
-    from .template.run import find_template
+    from .template.run import show_help
 
-    try:
-        path = find_template(template)
-    except LxcError:
-        return
-    from . import process
-
-    pid = process.spawn([path, "-h"])
-    os.waitpid(pid, 0)
-
-
-class Event:
-    """What lxc-monitord tells: a new state, or (is_exit) the wait status of a container's init."""
-
-    __slots__ = ("is_exit", "lxcpath", "name", "value")
-
-    def __init__(self, lxcpath: str, name: str, value: int, *, is_exit: bool) -> None:
-        self.lxcpath = lxcpath
-        self.name = name
-        self.value = value
-        self.is_exit = is_exit
+    show_help(template)
 
 
 def watch(lxcpaths: Sequence[str]) -> Iterator[Event]:
     """The events of all containers of these lxcpaths, as they happen. Raises LxcError when lxc-monitord ends."""
-    import select
+    from .runtime import events
 
-    from .protocol import commands, monitor
-
-    poller = select.poll()
-    subscriptions = {}
-    for lxcpath in lxcpaths:
-        subscription = monitor.subscribe(lxcpath)
-        subscriptions[subscription.fileno()] = subscription
-        poller.register(subscription, select.POLLIN)
-    while True:
-        for fd, _events in poller.poll():
-            subscription = subscriptions[fd]
-            for event in subscription.events():
-                if event.kind in (commands.MESSAGE_STATE, commands.MESSAGE_EXIT):
-                    is_exit = event.kind == commands.MESSAGE_EXIT
-                    yield Event(subscription.lxcpath, event.name, event.value, is_exit=is_exit)
-
-
-def quit_monitord(lxcpath: str) -> bool:
-    """Tell the lxc-monitord of a lxcpath to end; False when none runs."""
-    from .protocol import monitor
-
-    return monitor.quit_monitord(lxcpath)
-
-
-def preload_for_nesting() -> int:
-    """Import what lxc-ls uses inside containers, where nothing may be imported; a descriptor of /proc for use there."""
-    from .config import conf, peek
-    from .linux import rtnetlink, sched
-    from .protocol import client
-    from .runtime import inside
-
-    assert conf and peek and rtnetlink and sched and client and inside
-    return os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return events.watch(lxcpaths)
 
 
 def preload_for_starting(first: Container) -> None:
@@ -840,28 +597,3 @@ def preload_for_starting(first: Container) -> None:
         start.warm_up(first.config)
     except (LxcError, OSError):
         pass  # its own start says so
-
-
-def look_inside(container: Container, function: Callable[[], object], timeout: float) -> object:
-    """The plain data that function() returns in the container's user, network and mount namespaces; None on failure."""
-    from .linux import sched
-    from .protocol import client
-    from .runtime import inside
-
-    flags = client.clone_flags(container.name, container.lxcpath)
-    if not flags or not flags & sched.CLONE_NEWNS:
-        return None  # it sees our own files
-    pidfd = client.init_pidfd(container.name, container.lxcpath)
-    if pidfd is None:
-        return None
-    try:
-        return inside.in_container(pidfd, flags, function, timeout)
-    finally:
-        os.close(pidfd)
-
-
-def look_into_tree(folder: int, function: Callable[[], object], timeout: float) -> object:
-    """The plain data that function() returns with this folder (a descriptor) as root directory; None on failure."""
-    from .runtime import inside
-
-    return inside.in_root(folder, function, timeout)

@@ -80,6 +80,16 @@ def runtime_dir() -> str:
     return os.environ.get("XDG_RUNTIME_DIR") or home() + "/.cache/lxc/run/"
 
 
+def defined_in(lxcpath: str) -> list[str]:
+    """The names of a lxcpath's containers with a configuration, in the folder's order; none in one that is not there. Raises OSError."""
+    try:
+        entries = os.listdir(lxcpath or ".")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    exists = os.path.exists
+    return [entry for entry in entries if entry[0] != "." and exists(f"{lxcpath}/{entry}/config")]
+
+
 # A cgroup of the container is called lxc.payload.NAME, and a folder name has at most 255 bytes.
 LONGEST_NAME = 255 - len("lxc.payload.")
 

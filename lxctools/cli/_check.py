@@ -7,7 +7,8 @@ import json
 import os
 
 from .. import log
-from ..container import Container, Misconfigured, check_config, list_containers
+from ..config.check import Misconfigured
+from ..container import Container, check_config, list_containers
 from ..errors import ConfigError, LxcError, describe, os_path
 from ..paths import printable
 from . import _options, _out

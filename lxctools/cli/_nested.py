@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 
-from .. import container as api
+from ..config import conf, peek
 from ..errors import LxcError, os_path
+from ..runtime import inside, networks
 from . import _out, _rows
 
 TYPE_CHECKING = False
@@ -24,7 +25,9 @@ _LIMIT = 2.0  # seconds for one container
 
 def insert(query: Query, rows: list[Row], lxcpath: str, depth: int, patience: Patience) -> list[Row]:
     """The rows, each followed by those of its children down to that many levels."""
-    return _Descent(query, lxcpath, patience, api.preload_for_nesting()).insert(rows, depth)
+    assert conf and peek and networks  # used inside containers, where nothing may be imported
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return _Descent(query, lxcpath, patience, proc).insert(rows, depth)
 
 
 class _Descent:
@@ -56,7 +59,7 @@ class _Descent:
             return [(child.name, child.path, child.level, child.fields) for child in found]
 
         if row.answers:
-            answer = api.look_inside(row.container, listed, _LIMIT)
+            answer = inside.in_running(row.container.name, row.container.lxcpath, listed, _LIMIT)
         elif asleep and row.container.defined:
             answer = _in_tree(row, listed)
         else:
@@ -82,6 +85,6 @@ def _in_tree(row: Row, function: Callable[[], object]) -> object:
     if folder < 0:
         return None
     try:
-        return api.look_into_tree(folder, function, _LIMIT)
+        return inside.in_root(folder, function, _LIMIT)
     finally:
         os.close(folder)

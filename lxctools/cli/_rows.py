@@ -253,29 +253,22 @@ def _on_disk(row: Row, key: str, place: Place) -> str:
 
 def _network(rows: list[Row], columns: set[str], place: Place) -> None:
     """Look into the network namespaces of the inits."""
-    home = api.open_network(proc=place.proc)
-    targets: dict[int, int] = {}
-    try:
-        for index, row in enumerate(rows):
-            # A number from inside a container says nothing here, but the monitor hands out the process itself.
-            container = row.container
-            fd = client.init_pidfd(container.name, container.lxcpath) if place.level else _namespace(row)
+    pids: dict[int, int] = {}
+    pidfds: dict[int, int] = {}
+    for index, row in enumerate(rows):
+        # A number from inside a container says nothing here, but the monitor hands out the process itself.
+        if place.level:
+            fd = client.init_pidfd(row.container.name, row.container.lxcpath)
             if fd is not None:
-                targets[index] = fd
-        networks = api.networks_of(targets, home) if home is not None else {}
-    finally:
-        for fd in (*targets.values(), *([] if home is None else [home])):
-            os.close(fd)
+                pidfds[index] = fd
+        elif "PID" in row.fields:
+            pids[index] = int(row.fields["PID"])
+    networks = api.look_into_networks(pids, pidfds, place.proc)
     for index, network in networks.items():
-        if network is not None:
-            fields = rows[index].fields
-            fields["INTERFACE"] = ", ".join(network.interfaces) or NOTHING
-            for column, family in (("IPV4", "inet"), ("IPV6", "inet6")):
-                fields[column] = ", ".join(api.select_ips(network.addresses, family=family)) or NOTHING
-
-
-def _namespace(row: Row) -> int | None:
-    return api.open_network(int(row.fields["PID"])) if "PID" in row.fields else None
+        fields = rows[index].fields
+        fields["INTERFACE"] = ", ".join(network.interfaces) or NOTHING
+        for column, family in (("IPV4", "inet"), ("IPV6", "inet6")):
+            fields[column] = ", ".join(network.ips(family=family)) or NOTHING
 
 
 def _memory(row: Row, columns: set[str], patience: Patience) -> None:

@@ -9,6 +9,7 @@ import time
 
 from .. import container as api
 from .. import log
+from ..config.peek import Peek
 from ..container import Container
 from ..errors import ConfigError, Denied, LxcError, TimedOut
 from ..lifecycle import autostart as plan
@@ -120,7 +121,7 @@ def _candidates(lxcpath: str) -> tuple[list[Candidate], list[str]]:
     """The defined containers, and the names of those whose configuration cannot be read (told here)."""
     if not os.path.isdir(lxcpath):
         raise LxcError(f"cannot list the containers of {lxcpath}: there is no such folder", remedy="-P names the lxcpath")
-    read = api.peek_at(plan.KEYS).read
+    read = Peek(frozenset(plan.KEYS)).read
     found, broken = [], []
     for name in api.list_containers(active=False, config_path=lxcpath):
         path = f"{lxcpath}/{name}/config"

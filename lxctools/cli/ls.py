@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from .. import container as api
 from .. import log
-from . import _nested, _out, _rows, _table
+from . import _out, _rows, _table
 from ._options import NONE, OPTIONAL, REQUIRED, BadValue, Command, Option, Values
 from ._values import signed
 
@@ -64,6 +64,8 @@ def run(values: Values) -> int:
     patience = _rows.Patience()
     rows = _rows.collect(query, _rows.Place(values.lxcpath), patience)
     if values.nesting:
+        from . import _nested
+
         rows = _nested.insert(query, rows, values.lxcpath, values.nesting, patience)
     if values.json:
         _out.line(api.as_json([_as_data(row, columns) for row in rows]))
@@ -119,8 +121,10 @@ def _name_filter(values: Values) -> Callable[[str], bool]:
         pattern = values.words[0]
     if pattern is None:
         return lambda _name: True
+    from ..linux.regex import Regex
+
     try:
-        return api.name_filter(pattern)
+        return Regex(pattern).search
     except ValueError as error:
         log.tell(f"no name matches '{pattern}', which is no regular expression: {error}")
         return lambda _name: False  # with exit status 0: LXC behaviour

@@ -8,8 +8,14 @@ import os
 from .. import container as api
 from .. import states
 from ..errors import LxcError
+from ..linux.regex import Regex
+from ..protocol.monitor import quit_monitord
 from . import _out
 from ._options import NONE, Command, Option, Values
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..runtime.events import Event
 
 COMMAND = Command(
     "monitor",
@@ -33,7 +39,7 @@ def run(values: Values) -> int:
         return _quit(values.lxcpaths)
     pattern = values.name or ".*"
     try:
-        matches = api.name_filter(pattern, whole=True)
+        matches = Regex(f"^{pattern}$").search
     except ValueError as error:
         raise LxcError(f"Failed to compile the regex '{pattern}': {error}") from None
     for event in api.watch(values.lxcpaths):
@@ -43,18 +49,18 @@ def run(values: Values) -> int:
     return 1
 
 
-def _line(event: api.Event) -> str:
+def _line(event: Event) -> str:
     if event.is_exit:
         return f"'{event.name}' exited with status [{_exit_status(event)}]"
     return f"'{event.name}' changed state to [{states.name(event.value)}]"
 
 
-def _exit_status(event: api.Event) -> int:
+def _exit_status(event: Event) -> int:
     """LXC behaviour: an init that died of a signal, as halt and reboot look like, counts as 0."""
     return os.WEXITSTATUS(event.value) if os.WIFEXITED(event.value) else 0
 
 
-def _as_data(event: api.Event) -> dict[str, object]:
+def _as_data(event: Event) -> dict[str, object]:
     """See docs/json.md."""
     data: dict[str, object] = {"name": event.name, "lxcpath": event.lxcpath}
     if event.is_exit:
@@ -64,7 +70,7 @@ def _as_data(event: api.Event) -> dict[str, object]:
 
 
 def _quit(lxcpaths: list[str]) -> int:
-    missing = [path for path in lxcpaths if not api.quit_monitord(path)]
+    missing = [path for path in lxcpaths if not quit_monitord(path)]
     if missing:
         raise LxcError(f"Unable to open monitor on path: {', '.join(missing)}", remedy="no lxc-monitord runs there")
     return 0

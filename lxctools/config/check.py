@@ -74,6 +74,14 @@ class Assignment:
         self.value = value
 
 
+class Misconfigured(ConfigError):
+    """A configuration that a start refuses. problems: all that is wrong in it, not empty."""
+
+    def __init__(self, message: str, remedy: str, problems: list[Problem]) -> None:
+        super().__init__(message, remedy=remedy)
+        self.problems = problems
+
+
 class Reading(Config):
     """A configuration with all that is wrong in it. problems: in the order of reading; assignments: every line in force."""
 

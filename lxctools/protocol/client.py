@@ -175,6 +175,23 @@ def cgroup_fd(name: str, lxcpath: str, controller: str, *, limit: bool = False, 
     return better
 
 
+def cgroup_item(name: str, lxcpath: str, item: str, *, timeout: float = PATIENCE) -> str | None:
+    """The content of a file of its limit cgroup, such as memory.max; None when there is none. Raises OSError."""
+    folder = cgroup_fd(name, lxcpath, item.partition(".")[0], limit=True, timeout=timeout)
+    if folder is None:
+        return None
+    try:
+        fd = os.open(item, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+        with open(fd, "rb", buffering=0) as file:
+            return file.readall().decode("ascii", "replace")
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV):
+            return None
+        raise
+    finally:
+        os.close(folder)
+
+
 def _is_other(fd: int, name: str, lxcpath: str, controller: str, limit: bool, timeout: float) -> bool:
     """Whether this is not the directory asked for: liblxc's monitors swap the two (seen up to 7.0).
 

@@ -13,7 +13,7 @@ import stat
 
 from .. import paths, process
 from ..cgroup import devices, hierarchy, names, translate
-from ..config.check import ERROR, WARNING, Reading, sort
+from ..config.check import ERROR, WARNING, Misconfigured, Reading, is_system, read, read_system, sort
 from ..config.system import system_value
 from ..confine import apparmor, limits, seccomp, selinux
 from ..errors import LxcError
@@ -28,6 +28,7 @@ from . import spaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..config.conf import Config
     from ..config.net import Net
 
 _AT_START = ("pre-start", "pre-mount", "mount", "autodev", "start-host")
@@ -52,6 +53,33 @@ def check_host(reading: Reading, lxcpath: str = "", name: str = "") -> None:
     _limits(reading)
     _files(reading)
     sort(reading)
+
+
+def check_file(path: str, lxcpath: str = "", name: str = "") -> Reading:
+    """What is wrong in a configuration, and what this host lacks for it; see container.check_config. Raises ConfigError."""
+    if not name and is_system(path):
+        return read_system(path)
+    reading = read(path)
+    check_host(reading, lxcpath, name)
+    return reading
+
+
+def refuse(config: Config, path: str, lxcpath: str, name: str, *, own_file: bool) -> None:
+    """Raise Misconfigured for all the errors of a configuration in use. path: the file it came from; own_file: the container's."""
+    reading = read(path)
+    reading.use(config)
+    check_host(reading, lxcpath, name)
+    problems = [one for one in reading.problems if one.severity == ERROR]
+    if not problems:
+        return
+    first = problems[0]
+    place = f"{first.where()}: " if first.path else ""
+    line = f"{first.text.strip()}: " if first.text else ""
+    remedy = first.remedy
+    if len(problems) > 1:
+        words = f"-P {lxcpath} {name}" if own_file else path
+        remedy += f"{'; ' if remedy else ''}and {len(problems) - 1} more: lxc-config check {words}"
+    raise Misconfigured(paths.printable(f"{place}{line}{first.message}"), paths.printable(remedy), problems)
 
 
 def _report(reading: Reading, severity: str, key: str, error: LxcError, value: str = "") -> None:

@@ -14,9 +14,35 @@ import stat
 from ..errors import LxcError, NotRunning, describe
 from ..linux import rtnetlink, sched
 from ..protocol import client
-from . import inside
+from . import cgroup_item, inside
 
 _PATIENCE = 10.0
+
+
+def give(name: str, lxcpath: str, device: str, inside_name: str) -> None:
+    """Move an interface of ours in, or make a node like that of the host and permit its use. Raises LxcError."""
+    if "/" not in device and is_interface(device):
+        move_in(name, lxcpath, device, inside_name)
+        return
+    mode, number = node_numbers(device)
+    make_node(name, lxcpath, inside_name, mode, number)
+    _rule(name, lxcpath, "devices.allow", rule_of(mode, number))
+
+
+def take_back(name: str, lxcpath: str, device: str, inside_name: str) -> None:
+    """Move an interface of its out, or remove a node and forbid its use. Raises LxcError."""
+    if "/" not in device and move_out(name, lxcpath, device, inside_name):
+        return
+    mode, number = node_numbers(device)
+    remove_node(name, lxcpath, inside_name)
+    _rule(name, lxcpath, "devices.deny", rule_of(mode, number))
+
+
+def _rule(name: str, lxcpath: str, item: str, rule: str) -> None:
+    try:
+        cgroup_item.write(name, lxcpath, item, rule, timeout=_PATIENCE)
+    except OSError as error:
+        raise LxcError(f"cannot write {rule} to {item}: {describe(error)}") from error
 
 
 def node_numbers(path: str) -> tuple[int, int]:

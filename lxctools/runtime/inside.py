@@ -17,6 +17,7 @@ import time
 from .. import log
 from ..errors import describe
 from ..linux import sched
+from ..protocol import client
 from . import door
 
 TYPE_CHECKING = False
@@ -43,6 +44,20 @@ def in_container(pidfd: int, flags: int, function: Callable[[], Any], timeout: f
         return function()
 
     return _call(work, timeout)
+
+
+def in_running(name: str, lxcpath: str, function: Callable[[], Any], timeout: float) -> object:
+    """function() in a running container; None also for one without a mount namespace of its own, which sees our files."""
+    flags = client.clone_flags(name, lxcpath)
+    if not flags or not flags & sched.CLONE_NEWNS:
+        return None
+    pidfd = client.init_pidfd(name, lxcpath)
+    if pidfd is None:
+        return None
+    try:
+        return in_container(pidfd, flags, function, timeout)
+    finally:
+        os.close(pidfd)
 
 
 def in_root(folder: int, function: Callable[[], Any], timeout: float) -> object:

@@ -44,6 +44,15 @@ def find_template(name: str) -> str:
     raise LxcError(f'bad template: {name}: Template "{name}" not found ({path}: {why})', remedy=_known())
 
 
+def show_help(name: str) -> None:
+    """Let a template print its help on our standard streams; nothing when there is no such template."""
+    try:
+        path = find_template(name)
+    except LxcError:
+        return
+    os.waitpid(process.spawn([path, "-h"]), 0)
+
+
 def _known() -> str:
     try:
         found = sorted(entry[4:] for entry in os.listdir(paths.TEMPLATES) if entry.startswith("lxc-"))

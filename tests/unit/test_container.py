@@ -15,9 +15,10 @@ import pytest
 
 from lxctools import container, states
 from lxctools.cli import _figures
-from lxctools.container import Container, Misconfigured, list_containers
+from lxctools.config.check import Misconfigured
+from lxctools.container import Container, list_containers
 from lxctools.errors import ConfigError, Denied, LxcError, NotRunning, TimedOut
-from lxctools.runtime import start
+from lxctools.runtime import networks, start
 
 from .cli.fake_monitor import FROZEN, FakeMonitor
 
@@ -175,20 +176,19 @@ def test_which_addresses_are_listed() -> None:
         ("eth0", "inet6", "fec0::1"),
         ("eth1", "inet6", "2001:db8::5"),
     ]
-    assert container.select_ips(addresses) == ("10.0.3.77", "10.0.3.9", "2001:db8::5", "fec0::1")
-    assert container.select_ips(addresses, family="inet6") == ("2001:db8::5", "fec0::1")
-    assert container.select_ips(addresses, interface="lo") == ("10.8.8.8", "127.0.0.1")
+    network = networks.Network(addresses, ())
+    assert network.ips() == ("10.0.3.77", "10.0.3.9", "2001:db8::5", "fec0::1")
+    assert network.ips(family="inet6") == ("2001:db8::5", "fec0::1")
+    assert network.ips(interface="lo") == ("10.8.8.8", "127.0.0.1")
 
 
 @pytest.mark.root
 def test_our_own_network() -> None:
-    home = container.open_network()
-    assert home is not None
-    try:
-        network = container.networks_of({1: home}, home)[1]
-    finally:
-        os.close(home)
-    assert network is not None
+    ended = subprocess.Popen(["/bin/true"])
+    ended.wait()
+    found = container.look_into_networks({1: os.getpid(), 2: ended.pid, 3: -1})
+    assert list(found) == [1]
+    network = found[1]
     assert set(network.interfaces) == {name for _index, name in socket.if_nameindex()}
     assert ("lo", "inet", "127.0.0.1") in network.addresses
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lxctools.cli import monitor
-from lxctools.container import Event
+from lxctools.runtime.events import Event
 
 from .fake_monitor import FakeMonitor
 
