@@ -4,7 +4,8 @@
     NAME/.rename          what undoes it: both names, the configuration, the host name        (on disk first)
     NAME -> NEW           one rename(2)
     configuration rewritten, clone hooks run with the new name, destroy hooks with the old one, host name written
-    NEW/.rename removed   from here on it is renamed
+    names -> done         in NEW/.rename: from here on it is renamed
+    whom it needs told to forget the old name, NEW/.rename removed
 
 C LXC copies everything and destroys the old container: files beside the root file system are lost, and an overlay cannot be
 renamed. What a clone hook has changed in the root file system is not undone when a later step fails.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import os
 
-from .. import files, locks, process
+from .. import files, locks, log, process
 from ..config.conf import Config
 from ..errors import LxcError, describe
 from ..hooks.run import HookContext, run_hooks
@@ -26,6 +27,7 @@ from .folder import CONFIG
 from .steps import step
 
 JOURNAL = ".rename"
+_NAMES, _DONE = "names", "done"  # the old and the new name, before and after it counts
 
 
 def rename(name: str, lxcpath: str, new_name: str) -> None:
@@ -50,11 +52,17 @@ def rename(name: str, lxcpath: str, new_name: str) -> None:
         try:
             _rename(name, lxcpath, new_name, held)
         except BaseException as error:
+            if os.path.exists(f"{new}/{JOURNAL}/{_DONE}"):
+                _forget_old(name, lxcpath, new, held)
+                raise
             _undo(name, lxcpath, new_name, held)
             if isinstance(error, OSError):
                 raise LxcError(f"cannot rename {name} to {new_name}: {describe(error)}") from error
             raise
-        _forget_old(name, lxcpath, new, held)
+        try:
+            _forget_old(name, lxcpath, new, held)
+        except (LxcError, OSError) as error:
+            log.error(f"{name} is now {new_name}, but not all of the old name is gone: {describe(error)}; the next command tries again")
 
 
 def _refuse_dependants(folder: str) -> None:
@@ -90,7 +98,7 @@ def _rename(name: str, lxcpath: str, new_name: str, held: list[tuple[str, str]])
     context = HookContext(name, lxcpath, old, process.callers_environment())
     run_hooks(context, "destroy", environment=context.outside())
     step("commit")
-    os.unlink(f"{new}/{JOURNAL}/names")
+    os.rename(f"{new}/{JOURNAL}/{_NAMES}", f"{new}/{JOURNAL}/{_DONE}")
     files.sync_folder(f"{new}/{JOURNAL}")
 
 
@@ -105,7 +113,7 @@ def _moved(conf: Config, move: Move) -> str:
 
 
 def _write_journal(name: str, folder: str, new_name: str) -> None:
-    """`names` comes last: without it there is nothing to undo."""
+    """`names` comes last: without it and `done` nothing has changed."""
     journal = f"{folder}/{JOURNAL}"
     step("write the journal")
     os.makedirs(journal, 0o700, exist_ok=True)
@@ -114,7 +122,7 @@ def _write_journal(name: str, folder: str, new_name: str) -> None:
     hostname = _hostname(folder)
     if hostname is not None:
         files.write_atomic(f"{journal}/hostname", hostname, 0o600)
-    files.write_atomic(f"{journal}/names", f"{name}\0{new_name}\0".encode("utf-8", "surrogateescape"), 0o600)
+    files.write_atomic(f"{journal}/{_NAMES}", f"{name}\0{new_name}\0".encode("utf-8", "surrogateescape"), 0o600)
     files.sync_folder(journal)
     files.sync_folder(folder)
 
@@ -155,6 +163,7 @@ def _undo(name: str, lxcpath: str, new_name: str, held: list[tuple[str, str]]) -
 
 
 def _forget_old(name: str, lxcpath: str, new: str, held: list[tuple[str, str]]) -> None:
+    step("forget the old name")
     dependants.forget(lxcpath, name, dependants.needs(new), held)
     files.remove_tree(f"{new}/{JOURNAL}")
 
@@ -162,22 +171,39 @@ def _forget_old(name: str, lxcpath: str, new: str, held: list[tuple[str, str]]) 
 def recover(name: str, lxcpath: str) -> str:
     """Undo an interrupted renaming from or to this name, or finish it; what was done, in words. Raises LxcError."""
     at = _find(name, lxcpath)
-    if not at:
-        return ""
-    try:
-        old, new = files.read_text(f"{at}/{JOURNAL}/names").split("\0")[:2]
-    except FileNotFoundError:
-        with locks.ContainerLock(lxcpath, os.path.basename(at)):
-            if os.path.isdir(f"{at}/{JOURNAL}") and not os.path.exists(f"{at}/{JOURNAL}/names"):
-                files.remove_tree(f"{at}/{JOURNAL}")
-                return f"finished an interrupted renaming of {name}"
-        return ""
-    first, second = sorted((old, new))
+    names = _names(at) if at else []
+    if not names:
+        return _clear(name, lxcpath, at) if at else ""
+    old, new = names
+    first, second = sorted(names)
     with locks.ContainerLock(lxcpath, first), locks.ContainerLock(lxcpath, second):
-        if not os.path.exists(f"{at}/{JOURNAL}/names"):
+        held = [(lxcpath, old), (lxcpath, new)]
+        if os.path.exists(f"{lxcpath}/{new}/{JOURNAL}/{_DONE}"):
+            _forget_old(old, lxcpath, f"{lxcpath}/{new}", held)
+            return f"finished an interrupted renaming of {old} to {new}"
+        if not os.path.exists(f"{at}/{JOURNAL}/{_NAMES}"):
             return ""  # it has come to its end while we waited
-        _undo(old, lxcpath, new, [(lxcpath, old), (lxcpath, new)])
+        _undo(old, lxcpath, new, held)
     return f"undid an interrupted renaming of {old} to {new}"
+
+
+def _names(folder: str) -> list[str]:
+    """The old and the new name of a renaming; [] where there is none, or one that has not begun. Raises OSError."""
+    for note in (_NAMES, _DONE):
+        try:
+            return files.read_text(f"{folder}/{JOURNAL}/{note}").split("\0")[:2]
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return []
+
+
+def _clear(name: str, lxcpath: str, at: str) -> str:
+    """Remove a journal of which not the last word was written, or is left; what was done, in words."""
+    with locks.ContainerLock(lxcpath, os.path.basename(at)):
+        if not os.path.isdir(f"{at}/{JOURNAL}") or _names(at):
+            return ""
+        files.remove_tree(f"{at}/{JOURNAL}")
+    return f"cleared what an interrupted renaming of {name} had left"
 
 
 def _find(name: str, lxcpath: str) -> str:
@@ -194,7 +220,7 @@ def _find(name: str, lxcpath: str) -> str:
     for entry in entries:
         other = f"{lxcpath}/{entry}"
         try:
-            if name in files.read_text(f"{other}/{JOURNAL}/names").split("\0"):
+            if name in _names(other):
                 return other
         except OSError:
             continue
