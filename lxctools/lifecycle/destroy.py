@@ -15,6 +15,7 @@ from ..storage import backend as storage
 from . import dependants
 from .folder import CONFIG, MARK, clear_abandoned, keeps_rootfs, remove_folder
 from .recover import settle
+from .shared import refuse_shared
 from .steps import step
 
 
@@ -120,44 +121,16 @@ def refuse_dependants(name: str, folder: str) -> None:
 
 
 def _removable_rootfs(conf: Config, folder: str) -> str:
-    """The path of the root file system that goes with the container, "" for none. Raises LxcError when it must not go."""
+    """The path of the root file system that goes with the container in a folder, "" for none.
+
+    Raises LxcError when it must not go, or the folder must not.
+    """
     path = str.__str__(conf["lxc.rootfs.path"])
-    if not path:
-        return ""
-    module = storage.for_config(conf) if conf.rootfs_type or os.path.lexists(path) else None
-    if module is None or not (os.path.lexists(path) or module.exists(path)):
-        return ""
-    if keeps_rootfs(folder, path):
+    module = storage.for_config(conf) if path and (conf.rootfs_type or os.path.lexists(path)) else None
+    if module is not None and not (os.path.lexists(path) or module.exists(path)):
+        module = None
+    if module is not None and keeps_rootfs(folder, path):
         log.tell(f"kept {path}: it was there before the container")
-        return ""
-    for place in module.belongings(path):
-        _refuse_shared(place, folder)
-    return path
-
-
-def _refuse_shared(path: str, folder: str) -> None:
-    """A root file system outside the container's folder may be another container's too."""
-    parent = os.path.dirname(folder)
-    real = os.path.realpath(path)
-    if real.startswith(os.path.realpath(folder) + "/"):
-        return
-    try:
-        siblings = os.listdir(parent)
-    except OSError:
-        siblings = []
-    for sibling in siblings:
-        other = f"{parent}/{sibling}"
-        if other == folder or not os.path.exists(f"{other}/config"):
-            continue
-        try:
-            other_path = Config.read(f"{other}/config")["lxc.rootfs.path"]
-        except LxcError:
-            continue
-        if other_path and os.path.realpath(other_path) == real:
-            raise LxcError(
-                f"refusing to remove {path}: {sibling} uses it too", remedy="set lxc.rootfs.managed = 0 in one of them"
-            )
-    if real.startswith(os.path.realpath(parent) + "/"):
-        owner = real[len(os.path.realpath(parent)) + 1 :].split("/")[0]
-        if os.path.exists(f"{parent}/{owner}/config"):
-            raise LxcError(f"refusing to remove {path}: it lies in the folder of {owner}")
+        module = None
+    refuse_shared(folder, module.belongings(path) if module is not None else [])
+    return path if module is not None else ""

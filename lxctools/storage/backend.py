@@ -22,7 +22,7 @@ Where the root file system is no folder (INFO.is_folder), these too:
 
 Where INFO.can_snapshot: snapshot(source_value, spec), which makes a clone in constant time and returns its lxc.rootfs.path, and
 depends(source_value): whether the source must stay as long as that clone. Where INFO.is_block: size_and_type(path), bytes and
-file system.
+file system. Where INFO.is_layered: lowers(path), folders it cannot be without and destroy() leaves alone.
 """
 
 from __future__ import annotations
@@ -64,10 +64,11 @@ class Info:
 
     is_folder: its path is a folder that a template can fill and a container can be bound to without mounting anything first.
     is_block: it is a file system on a device. host_only: only the host's root can mount it, not that of a container with id
-    maps. can_snapshot: it can make a clone in constant time. can_backup: lxc-snapshot may be used.
+    maps. is_layered: it lies over folders that may be others'. can_snapshot: it can make a clone in constant time.
+    can_backup: lxc-snapshot may be used.
     """
 
-    __slots__ = ("can_backup", "can_snapshot", "host_only", "is_block", "is_folder", "name")
+    __slots__ = ("can_backup", "can_snapshot", "host_only", "is_block", "is_folder", "is_layered", "name")
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class Info:
         is_folder: bool = False,
         is_block: bool = False,
         host_only: bool = False,
+        is_layered: bool = False,
         can_snapshot: bool = False,
         can_backup: bool = True,
     ) -> None:
@@ -83,6 +85,7 @@ class Info:
         self.is_folder = is_folder
         self.is_block = is_block
         self.host_only = host_only or is_block
+        self.is_layered = is_layered
         self.can_snapshot = can_snapshot
         self.can_backup = can_backup
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ..idmap.ranges import IdMap
 
-INFO = Info("overlay", can_snapshot=True)
+INFO = Info("overlay", is_layered=True, can_snapshot=True)
 
 
 def split(path: str) -> tuple[list[str], str]:
@@ -39,6 +39,11 @@ def split(path: str) -> tuple[list[str], str]:
             remedy="lxc.rootfs.path = overlay:/LOWER:/UPPER",
         )
     return lowers, f"/{upper.strip('/')}"
+
+
+def lowers(path: str) -> list[str]:
+    """The lower folders, the topmost first. Raises LxcError."""
+    return split(path)[0]
 
 
 def create(spec: Spec) -> tuple[str, bool]:
