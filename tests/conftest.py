@@ -12,9 +12,27 @@ from pathlib import Path
 
 import pytest
 
+from lxctools.linux import mount, proc, propagation, sched
+
 from . import host, volumes
 
 _REAL = ("containers", "oracle", "faults", "vm/guest")
+
+
+def pytest_configure() -> None:
+    """Mount in a namespace of our own: what somebody else mounts meanwhile is not taken for a test's, and a run that is
+    killed leaves none. Its mounts are shared where the host's are, as containers find them.
+    """
+    if os.geteuid() != 0:
+        return
+    shared = any(row.point == "/" and any(field.startswith("shared:") for field in row.optional) for row in proc.mountinfo())
+    sched.unshare(sched.CLONE_NEWNS)
+    try:
+        mount.mount("none", "/", None, mount.MS_REC | mount.MS_PRIVATE)
+    except OSError:
+        propagation.slave_all()  # our root folder is no mount point: a chroot
+    if shared:
+        mount.mount("none", "/", None, mount.MS_REC | mount.MS_SHARED)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
