@@ -86,7 +86,7 @@ def clear_abandoned(name: str, lxcpath: str) -> bool:
     log.notice(f"removing what an interrupted creation left in {folder}")
     try:
         maps: Sequence[IdMap] = ()
-        conf = _config(folder)
+        conf = read_config(folder)
         if conf is not None:
             maps = conf["lxc.idmap"]
         if os.path.getsize(f"{folder}/{MARK}"):
@@ -95,10 +95,7 @@ def clear_abandoned(name: str, lxcpath: str) -> bool:
             made = [folder]
             _refuse_outside(conf, folder)
         dependants.forget(lxcpath, name, dependants.needs(folder), [(lxcpath, name)])
-        for path in reversed(made):
-            if path != folder:
-                kind, _, place = path.partition(":") if not path.startswith("/") else ("dir", "", path)
-                storage.load(kind).destroy(place, None, maps)  # with its guards: a removal may have noted more than a creation
+        remove_noted([path for path in made if path != folder], maps)
         if folder in made:
             remove_folder(folder, MARK)
         else:
@@ -110,7 +107,14 @@ def clear_abandoned(name: str, lxcpath: str) -> bool:
     return True
 
 
-def _config(folder: str) -> Config | None:
+def remove_noted(noted: Sequence[str], maps: Sequence[IdMap]) -> None:
+    """Remove what a mark notes (locks.noted()), the last first, each by its backend with its guards. Raises LxcError, OSError."""
+    for path in reversed(noted):
+        kind, _, place = path.partition(":") if not path.startswith("/") else ("dir", "", path)
+        storage.load(kind).destroy(place, None, maps)
+
+
+def read_config(folder: str) -> Config | None:
     """The configuration, None where there is none that can be read."""
     try:
         return Config.read(f"{folder}/{CONFIG}")

@@ -16,7 +16,7 @@ from ..undo import Undo, held
 from . import dependants, swap
 from .copy import Source, Wishes, build, copy
 from .destroy import destroy
-from .folder import CONFIG, remove_if_empty
+from .folder import CONFIG, MARK, remove_if_empty
 from .recover import settle
 from .reserve import reserve
 from .steps import step
@@ -199,6 +199,8 @@ def _in_place(saved: Source, name: str, lxcpath: str, *, quiet: bool) -> None:
             with held():
                 os.mkdir(stage, 0o770)
                 undo(swap.clean, folder)
+                mark = locks.PartialLock(stage)
+                undo(mark.release)
         except OSError as error:
             raise LxcError(f"cannot make {stage}: {describe(error)}") from error
         build(
@@ -208,13 +210,14 @@ def _in_place(saved: Source, name: str, lxcpath: str, *, quiet: bool) -> None:
             stage,
             _restoring(old, quiet=quiet),
             undo,
-            None,
+            mark,
             held=[own],
             before_hooks=lambda: run_hooks(context, "destroy", environment=context.outside()),
         )
         with held():  # interrupted from here on, it is restored
             swap.commit(folder, _entries(folder, stage, old))
             undo.commit()
+        mark.abandon()
     try:
         swap.clean(folder)
     except LxcError as error:
@@ -226,7 +229,7 @@ def _in_place(saved: Source, name: str, lxcpath: str, *, quiet: bool) -> None:
 
 def _entries(folder: str, stage: str, old: Config) -> list[str]:
     """What changes places. The lower folder of an overlay stays: the snapshots lie over it, too."""
-    entries = os.listdir(stage)
+    entries = [name for name in os.listdir(stage) if name != MARK]
     if storage.type_of(old) not in ("dir", "btrfs") and "rootfs" in entries and os.path.isdir(f"{folder}/rootfs"):
         entries.remove("rootfs")
     return sorted(entries)
