@@ -18,6 +18,7 @@ from ..linux import mount as kernel
 from ..linux import open as linux_open
 from ..linux import propagation, sched
 from ..storage import backend as storage
+from ..storage import place
 from . import child
 from .steps import step
 
@@ -32,16 +33,16 @@ _CONFINED = linux_open.RESOLVE_IN_ROOT | linux_open.RESOLVE_NO_MAGICLINKS
 
 
 class Copy:
-    """Whom the hooks are told of. folder: where the copy belongs; work: where it lies now."""
+    """Whom the hooks are told of. folder: where the copy belongs; work: where it lies now, with the root file system `made`."""
 
-    __slots__ = ("folder", "hostname", "name", "source_name", "value", "words", "work")
+    __slots__ = ("folder", "hostname", "made", "name", "source_name", "value", "words", "work")
 
     def __init__(self, name: str, source_name: str, folder: str, work: str, value: str) -> None:
         self.name = name
         self.source_name = source_name
         self.folder = folder
         self.work = work
-        self.value = value  # lxc.rootfs.path with its type
+        self.value = self.made = value  # lxc.rootfs.path with its type
         self.words: Sequence[str] = ()
         self.hostname = ""  # written to /etc/hostname; "" leaves it
 
@@ -67,14 +68,16 @@ def _inside(conf: Config, copy: Copy) -> None:
         except PermissionError:
             pass  # a user namespace without newgidmap(1)
         os.setresgid(0, 0, 0)
+    kind, _, path = copy.made.partition(":")
+    module = storage.load(kind)
+    # Before the folder is covered: the lower folders of an overlay are in the old one.
+    tree = -1 if module.INFO.is_folder else module.open_mount(path, conf["lxc.rootfs.options"])
     if copy.work != copy.folder:
         kernel.mount(copy.work, copy.folder, None, kernel.MS_BIND | kernel.MS_REC)
-    kind, _, path = copy.value.partition(":")
-    module = storage.load(kind)
-    root = path
-    if not module.INFO.is_folder:
+    root = copy.value.partition(":")[2]
+    if tree >= 0:
         root = conf["lxc.rootfs.mount"]
-        module.mount(path, root)
+        place.attach(tree, root, copy.value)
     _run_hooks(conf, copy, root)
     if copy.hostname:
         write_hostname(root, copy.hostname.encode("utf-8", "surrogateescape"))

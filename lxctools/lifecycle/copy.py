@@ -175,6 +175,7 @@ def build(
     if before_hooks is not None:
         before_hooks()
     told = clonehook.Copy(name, source.name, final, work, value)
+    told.made = made.value
     told.words = wishes.words
     told.hostname = "" if wishes.keep_name else name
     clonehook.finish(conf, told)

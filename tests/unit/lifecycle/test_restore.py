@@ -161,3 +161,31 @@ def test_killed_with_subvolumes(disk: Path, monkeypatch: pytest.MonkeyPatch, ste
     settle("c1", str(disk))
     assert (disk / "c1/rootfs/etc/state").read_text() == ("changed" if step == "write the journal" else "saved")
     assert sorted(subvolumes(disk)) == ["c1/rootfs", "c1/snaps/snap0/rootfs"]
+
+
+HOOK = """#!/bin/sh
+{ cat "$LXC_ROOTFS_MOUNT/etc/state"; echo; echo "$LXC_ROOTFS_PATH"; grep rootfs.path "$LXC_CONFIG_FILE"; } >>"$0.told"
+echo hook >"$LXC_ROOTFS_MOUNT/etc/hooked"
+"""
+
+
+def test_the_hook_of_an_overlay_sees_its_lower_folder(disk: Path) -> None:
+    hook = disk / "hook"
+    hook.write_text(HOOK)
+    hook.chmod(0o755)
+    fill(disk / "c1.lower")
+    upper = disk / "c1/overlay/delta"
+    container(disk, f"overlay:{disk}/c1/rootfs:{upper}", f"lxc.hook.clone = {hook}", f"lxc.rootfs.mount = {disk}/mnt")
+    (disk / "mnt").mkdir()
+    os.rename(disk / "c1.lower", disk / "c1/rootfs")
+    upper.mkdir(parents=True)
+    snapshot.create("c1", str(disk), quiet=True)
+    (disk / "hook.told").unlink()
+    (upper / "etc").mkdir()
+    (upper / "etc/state").write_text("changed")
+    snapshot.restore("c1", str(disk), "snap0", quiet=True)
+    value = f"overlay:{disk}/c1/rootfs:{upper}"
+    assert (disk / "hook.told").read_text() == f"saved\n{value}\nlxc.rootfs.path = {value}\n"
+    assert (upper / "etc/hooked").read_text() == "hook\n" and (upper / "etc/hostname").read_text() == "c1"
+    assert not (upper / "etc/state").exists() and (disk / "c1/rootfs/etc/state").read_text() == "saved"
+    assert in_folder(disk) == ["config", "overlay", "rootfs", "snaps"]
