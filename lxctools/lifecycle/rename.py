@@ -17,7 +17,7 @@ import os
 
 from .. import files, locks, log, process
 from ..config.conf import Config
-from ..errors import LxcError, describe
+from ..errors import LxcError, NotDefined, describe
 from ..hooks.run import HookContext, run_hooks
 from ..linux import rename as kernel
 from ..protocol import client
@@ -35,6 +35,8 @@ def rename(name: str, lxcpath: str, new_name: str) -> None:
     folder, new = f"{lxcpath}/{name}", f"{lxcpath}/{new_name}"
     if new_name == name:
         raise LxcError(f"{name} is its name already", remedy="choose another one")
+    if not os.path.lexists(f"{folder}/{CONFIG}"):
+        raise NotDefined(f"{name} is not defined", remedy=f"lxc-ls -P {lxcpath} lists those that are")
     if os.path.lexists(f"{new}/{CONFIG}"):
         raise LxcError(f"error: clone: {new}/{CONFIG} exists", remedy="choose another name, or destroy it first")
     first, second = sorted((name, new_name))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lxctools import log
+from lxctools.errors import NotDefined
 from lxctools.lifecycle import dependants, steps
 from lxctools.lifecycle.copy import Source, Wishes, copy
 from lxctools.lifecycle.recover import settle
@@ -90,3 +91,9 @@ def test_a_signal_after_it_counts(lxcpath: str, monkeypatch: pytest.MonkeyPatch)
         rename("c2", lxcpath, "c3")
     assert sorted(os.listdir(lxcpath)) == ["c1", "c3"]
     assert dependants.needed_by(f"{lxcpath}/c1") == [(lxcpath, "c3")]
+
+
+def test_what_is_not_defined(lxcpath: str) -> None:
+    with pytest.raises(NotDefined):
+        rename("nosuch", lxcpath, "c3")
+    assert sorted(os.listdir(lxcpath)) == ["c1", "c2"]
