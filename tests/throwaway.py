@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A root that can be thrown away: what erases the host erases a copy of it, in memory, that nobody misses.
 
-A mount namespace with an overlay over `/` whose upper layer is a tmpfs, with /proc and /dev of its own, entered by chroot(2).
+A mount namespace with an overlay over `/` whose upper layer is a tmpfs, with /proc and /dev of its own, entered by pivot_root(2).
 Mounts below / are not in it: the checkout is bound read-only to where it was.
 """
 
@@ -43,6 +43,7 @@ def enter(top: str) -> None:
     for name in ("null", "zero", "urandom", "random", "full", "tty"):
         status = os.stat(f"/dev/{name}")
         os.mknod(f"{root}/dev/{name}", 0o20666, status.st_rdev)
+        os.chmod(f"{root}/dev/{name}", 0o666)  # whatever the umask is
     # What the test itself lies on and reads; a removal cannot get through a read-only mount.
     for place in {str(host.CHECKOUT), os.path.realpath(f"{host.CHECKOUT}/.venv")}:
         os.makedirs(f"{root}{place}", exist_ok=True)
@@ -52,5 +53,8 @@ def enter(top: str) -> None:
     os.makedirs(f"{root}/var/lib/lxct", exist_ok=True)
     mount.mount("lxct", f"{root}/run", "tmpfs", 0, "mode=0755")
     mount.mount("lxct", f"{root}/var/lib/lxct", "tmpfs", 0, "mode=0755")
-    os.chroot(root)
+    # Not chroot(2): who is in one may make no user namespace.
+    os.chdir(root)
+    mount.pivot_root(".", ".")
+    mount.umount2(".", mount.MNT_DETACH)
     os.chdir("/")

@@ -31,7 +31,7 @@ from ..template.run import find_template, run_template
 from ..undo import Undo, held
 from . import child
 from .folder import CONFIG, keep_rootfs
-from .reserve import container_root, give, make_parents, refuse_existing, reserve, watch
+from .reserve import give, make_parents, refuse_existing, reserve, watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,15 +183,10 @@ def _make_rootfs(
         this.undo(files.unlink_quietly, keep_rootfs(this.folder, path))
     if made and module.INFO.host_only:
         with opened_to_fill(module, path) as inside:
-            uid, gid = container_root(conf["lxc.idmap"])
-            if uid >= 0:
-                os.chown(inside.path, uid, gid)
+            os.chown(inside.path, *storage.container_root(conf["lxc.idmap"]))
     this.module = module
-    for folder in [path] if module.INFO.is_folder else module.folders(path):
-        try:
-            give(folder, *container_root(conf["lxc.idmap"]), this.undo)
-        except OSError as error:
-            raise LxcError(f'Error chowning "{folder}" to container root: {describe(error)}') from error
+    for folder in storage.places(module, path, this.folder):
+        give(folder, conf["lxc.idmap"], this.undo)
     this.rootfs = path
 
 

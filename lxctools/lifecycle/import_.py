@@ -29,6 +29,7 @@ from ..storage import backend as storage
 from ..storage import place
 from ..storage.archive import Damaged, Member, Stream, shown
 from ..storage.archive_read import TreeReader, below
+from ..storage.best import refuse_unprivileged
 from ..storage.tree_meta import shift_of
 from ..undo import Undo, held
 from .copyconf import Move, rewrite
@@ -200,8 +201,6 @@ def _read(this: _Import, name: str, backend: str) -> dict[str, tuple[Config, str
         path, conf, value = _make_snapshot(this, snapshot)
         configs[path] = conf, value
     if as_its_root(maps):
-        for root in this.roots:
-            storage.give(root.path, maps)
         run_in_userns(maps, _unpack, this, first, (), [IdMap(row.kind, row.nsid, row.nsid, row.count) for row in maps])
     else:
         _unpack(this, first, maps, maps)
@@ -272,6 +271,7 @@ def _named_file(this: _Import, name: str, data: bytes) -> None:
 def _make_root(this: _Import, prefix: str, backend: str, folder: str, name: str) -> str:
     """An empty root file system; returns its lxc.rootfs.path. Raises LxcError."""
     step("make the root file system")
+    refuse_unprivileged(storage.plain(backend))
     module = storage.load(storage.plain(backend))
     value: str
     value, made = module.create(storage.Spec(folder, name, {}, watch(this.partial, this.conf["lxc.idmap"], this.undo)))
@@ -279,6 +279,8 @@ def _make_root(this: _Import, prefix: str, backend: str, folder: str, name: str)
     if not made:
         raise LxcError(f"cannot unpack into {root.path}: it is there already", remedy="remove it, or choose another name")
     this.roots.append(root)
+    for given in storage.places(module, root.path, folder):
+        storage.give(given, this.conf["lxc.idmap"])
     return value
 
 
@@ -291,6 +293,7 @@ def _make_snapshot(this: _Import, name: str) -> tuple[str, Config, str]:
         os.mkdir(folder, 0o770)
         this.undo(files.remove_tree, folder)
         this.partial.note(folder)
+    storage.give(folder, this.conf["lxc.idmap"])
     for kind in SNAPSHOT_FILES:
         if kind != CONFIG and f"{name}/{kind}" in this.small:
             _write(this, f"{folder}/{kind}", this.small[f"{name}/{kind}"], 0o644)

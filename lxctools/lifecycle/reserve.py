@@ -7,7 +7,6 @@ import os
 
 from .. import files, locks, log
 from ..errors import LxcError, describe
-from ..idmap.ranges import to_host
 from ..storage import backend as storage
 from ..undo import held
 from .folder import CONFIG, clear_abandoned, remove_if_empty
@@ -35,7 +34,7 @@ def reserve(name: str, lxcpath: str, maps: Sequence[IdMap], undo: Undo) -> locks
         if clear_abandoned(name, lxcpath):
             log.tell(f"removed what an interrupted creation had left in {folder}")
         refuse_existing(name, lxcpath)
-        uid, gid = container_root(maps)
+        storage.container_root(maps)  # before anything is made
         try:
             step("make the folder")
             with held():
@@ -48,7 +47,7 @@ def reserve(name: str, lxcpath: str, maps: Sequence[IdMap], undo: Undo) -> locks
                 undo(partial.release)
             if made:
                 partial.note(folder)
-            give(folder, uid, gid, undo)
+            give(folder, maps, undo)
         except OSError as error:
             raise LxcError(
                 f"cannot make the container's folder {folder}: {describe(error)}", remedy="check the lxcpath"
@@ -112,27 +111,17 @@ def _remove_made(folder: str) -> None:
         log.error(f"not everything that this creation made could be removed: {error}")
 
 
-def container_root(maps: Sequence[IdMap]) -> tuple[int, int]:
-    """The host's ids of the container's root, -1 without maps. Raises LxcError when it has none."""
-    if not maps:
-        return -1, -1
-    uid, gid = to_host(maps, "u", 0), to_host(maps, "g", 0)
-    if uid is None or gid is None:
-        raise LxcError("lxc.idmap maps no id 0: a container needs a root", remedy="map u 0 ... and g 0 ...")
-    return uid, gid
+def give(path: str, maps: Sequence[IdMap], undo: Undo) -> None:
+    """Give a folder to the container's root, and back. Raises LxcError, OSError."""
+    before = os.stat(path)
+    storage.give(path, maps)
+    after = os.stat(path)
+    if (before.st_uid, before.st_gid) != (after.st_uid, after.st_gid):
+        undo(_give_back, path, before.st_uid, before.st_gid, maps)
 
 
-def give(path: str, uid: int, gid: int, undo: Undo) -> None:
-    """Give a folder to the container's root. Raises OSError."""
-    if uid >= 0:
-        status = os.stat(path)
-        if (status.st_uid, status.st_gid) != (uid, gid):
-            os.chown(path, uid, gid)
-            undo(_give_back, path, status.st_uid, status.st_gid)
-
-
-def _give_back(path: str, uid: int, gid: int) -> None:
+def _give_back(path: str, uid: int, gid: int, maps: Sequence[IdMap]) -> None:
     try:
-        os.chown(path, uid, gid)
+        storage.take_back(path, uid, gid, maps)
     except FileNotFoundError:
         pass

@@ -215,7 +215,7 @@ def _in_place(saved: Source, name: str, lxcpath: str, *, quiet: bool) -> None:
             before_hooks=lambda: run_hooks(context, "destroy", environment=context.outside()),
         )
         with held():  # interrupted from here on, it is restored
-            swap.commit(folder, _entries(folder, stage, old))
+            swap.commit(folder, _entries(folder, stage, old), old["lxc.idmap"])
             undo.commit()
         mark.abandon()
     try:

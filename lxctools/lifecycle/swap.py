@@ -18,6 +18,7 @@ import stat
 from .. import files, locks, log
 from ..config.conf import Config
 from ..errors import LxcError, describe
+from ..idmap.userns import run_in_userns
 from ..linux import btrfs
 from ..linux import rename as kernel
 from ..storage import backend as storage
@@ -40,8 +41,8 @@ def pending(folder: str) -> bool:
     return os.path.lexists(f"{folder}/{STAGE}")
 
 
-def commit(folder: str, names: list[str]) -> None:
-    """Put these entries of the stage in their places. Raises LxcError; then the old ones are back."""
+def commit(folder: str, names: list[str], maps: Sequence[IdMap]) -> None:
+    """Put these entries of the stage in their places. Raises LxcError; then the old ones are back. maps: of the container."""
     stage = f"{folder}/{STAGE}"
     done: list[str] = []
     names = [name for name in names if name != CONFIG] + [CONFIG]
@@ -54,12 +55,12 @@ def commit(folder: str, names: list[str]) -> None:
         files.sync_folder(stage)
         for name in names:
             step("put into place")
-            _place(folder, name)
+            _place(folder, name, maps)
             done.append(name)
         files.sync_folder(folder)
     except BaseException as error:
         for name in reversed(done):
-            _place(folder, name)
+            _place(folder, name, maps)
         files.unlink_quietly(f"{stage}/{_JOURNAL}")
         if isinstance(error, OSError):
             # A read-only subvolume cannot change places; on a read-only file system there would be no stage.
@@ -134,11 +135,12 @@ def recover(name: str, lxcpath: str) -> str:
         return f"undid an interrupted restore of {name}: it is as it was before"
     except OSError as error:
         raise LxcError(f"cannot read the journal of an interrupted restore in {stage}: {describe(error)}") from error
+    conf = read_config(folder)
     try:
         for entry in journal.split("\0")[:-1]:
             identity, entry_name = entry.split(" ", 1)
             if _identity(f"{folder}/{entry_name}") != identity == _identity(f"{stage}/{entry_name}"):
-                _place(folder, entry_name)
+                _place(folder, entry_name, conf["lxc.idmap"] if conf is not None else ())
         files.sync_folder(folder)
     except OSError as error:
         raise LxcError(f"cannot finish an interrupted restore in {folder}: {describe(error)}") from error
@@ -146,9 +148,19 @@ def recover(name: str, lxcpath: str) -> str:
     return f"finished an interrupted restore of {name}"
 
 
-def _place(folder: str, name: str) -> None:
-    """Let an entry of the folder and the stage's change places; either may be missing. Raises OSError."""
+def _place(folder: str, name: str, maps: Sequence[IdMap]) -> None:
+    """Let an entry of the folder and the stage's change places; either may be missing. Raises OSError, LxcError."""
     here, there = f"{folder}/{name}", f"{folder}/{STAGE}/{name}"
+    try:
+        _exchange(here, there)
+    except PermissionError:
+        # A folder gets another parent, which only those may do who may write to it: the container's root.
+        if not maps or os.geteuid() == 0:
+            raise
+        run_in_userns(maps, _exchange, here, there)
+
+
+def _exchange(here: str, there: str) -> None:
     if not os.path.lexists(here):
         os.rename(there, here)
     elif not os.path.lexists(there):

@@ -13,6 +13,7 @@ what, on what and why.
     mount(path, target)              mount it on a folder, with what is mounted in it
     exists(path)                     whether it is there
     belongings(path)                 what destroy() removes: folders, files, devices; a dataset by its name
+    folders(path)                    those of the host's that the container's root owns; not what is in a file system of its own
 
 Where the root file system is no folder (INFO.is_folder), these too:
 
@@ -30,8 +31,9 @@ from __future__ import annotations
 import os
 import stat
 
+from .. import files
 from ..errors import LxcError, Unsupported, describe
-from ..idmap.ranges import to_host
+from ..idmap.ranges import to_host, to_ns, with_caller
 from ..idmap.userns import run_in_userns
 
 TYPE_CHECKING = False
@@ -186,20 +188,50 @@ def for_config(conf: Config) -> ModuleType:
     return load(type_of(conf))
 
 
+def container_root(maps: Sequence[IdMap]) -> tuple[int, int]:
+    """The host's ids of the container's root, -1 without maps. Raises LxcError when it has none."""
+    if not maps:
+        return -1, -1
+    uid, gid = to_host(maps, "u", 0), to_host(maps, "g", 0)
+    if uid is None or gid is None:
+        raise LxcError("lxc.idmap maps no id 0: a container needs a root", remedy="map u 0 ... and g 0 ...")
+    return uid, gid
+
+
+def places(module: ModuleType, path: str, folder: str) -> list[str]:
+    """What of a new root file system is given to the container's root, as LXC does: its folders in the container's, and the mount point."""
+    found = [place for place in module.folders(path) if module.INFO.is_folder or files.is_below(place, folder)]
+    mount_point = f"{folder}/rootfs"
+    return found if mount_point in found or not os.path.isdir(mount_point) else [*found, mount_point]
+
+
 def give(path: str, maps: Sequence[IdMap]) -> None:
     """Give a folder to the root of the container with these id maps; without maps it stays as it is. Raises LxcError.
 
     By a caller other than root the group is kept, through which he can still enter it.
     """
-    if not maps:
+    uid, gid = container_root(maps)
+    if uid < 0:
         return
-    uid, gid = to_host(maps, "u", 0), to_host(maps, "g", 0)
-    if uid is None or gid is None:
-        raise LxcError("lxc.idmap maps no id 0: a container needs a root", remedy="map u 0 ... and g 0 ...")
     try:
         if os.geteuid() == 0:
             os.chown(path, uid, gid)
-        elif os.stat(path).st_uid != uid:
-            run_in_userns(maps, os.chown, path, 0, -1)
+            return
+        status = os.stat(path)
+        if status.st_uid == uid:
+            return
+        if status.st_uid == os.geteuid() and to_ns(with_caller(maps, os.geteuid(), os.getegid()), "g", status.st_gid) is None:
+            os.chown(path, -1, os.getegid())  # the container's root can change only what is all mapped
+        run_in_userns(maps, os.chown, path, 0, -1)
     except OSError as error:
         raise LxcError(f'Error chowning "{path}" to container root: {describe(error)}') from error
+
+
+def take_back(path: str, uid: int, gid: int, maps: Sequence[IdMap]) -> None:
+    """Undo give(): the folder gets the owner back that it had. Raises OSError, LxcError."""
+    if os.geteuid() == 0:
+        os.chown(path, uid, gid)
+        return
+    inside = to_ns(with_caller(maps, os.geteuid(), os.getegid()), "u", uid)
+    if inside is not None:
+        run_in_userns(maps, os.chown, path, inside, -1)

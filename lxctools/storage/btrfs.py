@@ -26,6 +26,7 @@ INFO = Info("btrfs", is_folder=True, can_snapshot=True)
 mount = folder_backend.mount
 exists = folder_backend.exists
 belongings = folder_backend.belongings
+folders = folder_backend.folders
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 

@@ -143,8 +143,8 @@ def _snapshot(job: _Job, target: str) -> Cloned:
     if job.shift is not None:
         raise LxcError("the owners in a snapshot cannot be shifted to other id maps", remedy="copy it without -s")
     value: str = module.snapshot(f"{job.kind}:{job.path}", job.spec)
-    if target == "overlay":
-        _give_overlay(value, job)
+    if not module.INFO.is_folder:
+        _give(module, value, job)
     return Cloned(value, module.depends(f"{job.kind}:{job.path}"))
 
 
@@ -173,14 +173,11 @@ def _copy(job: _Job, target: str) -> Cloned:
     path = value.partition(":")[2]
     if not made:
         raise LxcError(f"cannot copy into {path}: it is there already", remedy="remove it, or choose another place")
+    _give(module, value, job)
     if os.geteuid() != 0 and job.maps:
-        storage.give(path if module.INFO.is_folder else job.spec.folder, job.maps)
         run_in_userns(job.maps, _copy_apart, job, module, path)
         return Cloned(value, False)
-    report = _copy_now(job, module, path)
-    if target == "overlay":
-        _give_overlay(value, job)
-    return Cloned(value, False, report.vanished)
+    return Cloned(value, False, _copy_now(job, module, path).vanished)
 
 
 def _copy_apart(job: _Job, module: ModuleType, path: str) -> None:
@@ -199,12 +196,9 @@ def _copy_now(job: _Job, module: ModuleType, path: str) -> CopyReport:
             raise
 
 
-def _give_overlay(value: str, job: _Job) -> None:
-    """Its own folders belong to the container's root, as rootfs does."""
-    if job.new_maps:
-        upper = value.rpartition(":")[2]
-        for folder in (f"{job.spec.folder}/rootfs", os.path.dirname(upper), upper):
-            storage.give(folder, job.new_maps)
+def _give(module: ModuleType, value: str, job: _Job) -> None:
+    for place in storage.places(module, value.partition(":")[2], job.spec.folder):
+        storage.give(place, job.new_maps)
 
 
 def _choose_size(job: _Job) -> None:

@@ -65,6 +65,11 @@ def belongings(path: str) -> list[str]:
     return [path]
 
 
+def folders(path: str) -> list[str]:
+    """The folder."""
+    return [path]
+
+
 def destroy(path: str, beat: Callable[[], object] | None = None, maps: Sequence[IdMap] = ()) -> None:
     """Remove the folder with everything in it. Raises LxcError; refuses what holds the host, links and mount points.
 

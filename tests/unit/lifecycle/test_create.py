@@ -11,7 +11,8 @@ import pytest
 from lxctools.config.conf import Config
 from lxctools.errors import LxcError
 from lxctools.lifecycle import create as module
-from lxctools.lifecycle.reserve import container_root, make_parents
+from lxctools.lifecycle.reserve import make_parents
+from lxctools.storage.backend import container_root
 from lxctools.undo import Undo
 
 
