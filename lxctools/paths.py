@@ -21,7 +21,7 @@ if IN_CHECKOUT:
     TEMPLATES = _beside + "/templates"
     HOOKS = _beside + "/hooks"
     CONFIG = _beside + "/config"
-    LIBEXEC = _beside + "/bin"
+    BIN = LIBEXEC = _beside + "/bin"
 else:
     try:
         # What make install wrote.
@@ -32,6 +32,7 @@ else:
     TEMPLATES = PREFIX + "/share/lxc/templates"
     HOOKS = PREFIX + "/share/lxc/hooks"
     CONFIG = PREFIX + "/share/lxc/config"
+    BIN = PREFIX + "/bin"
     LIBEXEC = PREFIX + "/libexec/lxc"
 
 MULTIARCH = getattr(sys.implementation, "_multiarch", "")

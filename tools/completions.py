@@ -6,8 +6,8 @@ those that the command can do something with; snapshots from lxc-snapshot -L; te
 """
 
 from lxctools import log, states
+from lxctools.cli import attach, ls, start
 from lxctools.cli import config as config_command
-from lxctools.cli import ls
 from lxctools.cli._options import NONE, OPTIONAL
 from lxctools.config import keys, net
 from lxctools.storage import backend
@@ -25,6 +25,8 @@ STATE = {
     "unfreeze": "--frozen",
     **dict.fromkeys("copy clone create destroy export snapshot".split(), "--defined"),
 }
+# Commands whose arguments are all another's.
+WRAPPED = {"unpriv-start": start.COMMAND, "unpriv-attach": attach.COMMAND}
 # Commands whose name is that of a container to come.
 NEW_NAME = {"create", "import"}
 NAMESPACES = {"attach": "MOUNT PID UTSNAME IPC USER NETWORK CGROUP", "unshare": "MOUNT PID UTSNAME IPC USER NETWORK CGROUP"}
@@ -360,7 +362,14 @@ def fish(command):
 
 
 def files(command):
-    """(path below the completions' folder, text) of one command."""
-    yield command.prog, bash(command)
-    yield f"zsh/_{command.prog}", zsh(command)
-    yield f"fish/{command.prog}.fish", fish(command)
+    """(path below the completions' folder, text) of one command; one that passes all on to another completes as that one."""
+    prog = command.prog
+    command = WRAPPED.get(command.name, command)
+
+    def own(text):
+        function = "_" + command.prog.replace("-", "_")
+        return text.replace(function, "_" + prog.replace("-", "_")).replace(command.prog, prog) if command.prog != prog else text
+
+    yield prog, own(bash(command))
+    yield f"zsh/_{prog}", own(zsh(command))
+    yield f"fish/{prog}.fish", own(fish(command))

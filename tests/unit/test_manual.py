@@ -105,7 +105,7 @@ def test_commands_have_pages(built_pages: Path) -> None:
 
 
 def test_pages_name_every_option_and_only_pages_that_there_are(built_pages: Path) -> None:
-    others = {"capabilities", "cgroups", "namespaces", "user_namespaces", "criu", "newuidmap"}
+    others = {"capabilities", "cgroups", "namespaces", "user_namespaces", "criu", "newuidmap", "systemd-run"}
     for launcher, command in dict(man1.commands()).items():
         text = (built_pages / "man" / f"{launcher}.1").read_text().replace("\\-", "-")
         for row in command.options:

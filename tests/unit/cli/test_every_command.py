@@ -19,7 +19,7 @@ COMMANDS: dict[str, Command] = {
     launcher: importlib.import_module(f"lxctools.cli.{launcher.removeprefix('lxc-').replace('-', '_')}").COMMAND for launcher in LAUNCHERS
 }
 # What reads its command line in a way of its own, as in LXC.
-OWN_READERS = {"lxc-config", "lxc-checkconfig", "lxc-usernsexec", "lxc-update-config", "lxc-containers", "lxc-user-nic"}
+OWN_READERS = {"lxc-config", "lxc-checkconfig", "lxc-usernsexec", "lxc-update-config", "lxc-containers", "lxc-user-nic", "lxc-unpriv-start", "lxc-unpriv-attach"}
 NOWHERE = "/proc/nonexistent"  # where nothing can be made, either
 GARBAGE = "\x01\xff?/"
 
