@@ -546,11 +546,11 @@ def look_into_networks(
     return look_into(pids, pidfds, proc)
 
 
-def as_json(data: object) -> str:
-    """For --json: one line; letters beyond ASCII, and bytes that are no text, as escapes."""
+def as_json(data: object, indent: int | None = None) -> str:
+    """For --json: one line, or indented by so many blanks; letters beyond ASCII, and bytes that are no text, as escapes."""
     import json
 
-    return json.dumps(data)
+    return json.dumps(data, indent=indent)
 
 
 def peek_at(keys: Iterable[str]) -> Peek:

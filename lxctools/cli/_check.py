@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from .. import log
 from ..config.check import Misconfigured
-from ..container import Container, check_config, list_containers
+from ..container import Container, as_json, check_config, list_containers
 from ..errors import ConfigError, LxcError, describe, os_path
 from ..paths import printable
-from . import _options, _out
-from ._options import Command
+from . import _main, _out
+from ._options import NONE, Command, Option, Values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ COMMAND = Command(
     "config check",
     "[NAME | FILE]...",
     "Say all that is wrong with these containers' or files' configurations, or everybody's, and what this host lacks.",
-    (_options.JSON,),
+    (Option("", "json", NONE, "json", "print what is found as JSON"),),
     named=False,
     rcfile=False,
 )
@@ -62,14 +61,14 @@ def refuse(path: str, error: ConfigError, lxcpath: str, name: str) -> None:
 
 def run(argv: list[str], called: str) -> int:
     """0: nothing is wrong; 1: something is; 2: a file cannot be read, or there is no such container."""
-    values = _options.read(COMMAND, argv, called=f"{called} check")
-    log.setup("lxc-config", to_stderr=False)
-    lxcpath = values.lxcpaths[0] if values.lxcpaths else Container("").lxcpath
+    values = _main.read_common(COMMAND, argv, f"{called} check")
+    lxcpath = values.lxcpath
+    log.to_stderr(False)  # what the reading records is among the problems
     try:
         words = ([values.name] if values.name_given else []) + values.words or _all(lxcpath)
         targets = [_target(word, lxcpath) for word in words]
     except LxcError as error:
-        _out.complain(f"lxc-config: {error}\n")
+        _tell(values, str(error))
         return UNREADABLE
     code = CLEAN
     rows: list[dict[str, Any]] = []
@@ -81,9 +80,9 @@ def run(argv: list[str], called: str) -> int:
         except ConfigError as error:
             row["error"] = str(error)
             code = UNREADABLE
-            if not values.json and not values.quiet:
+            if not values.json:
                 hint = f" (there is no container {printable(name)} in {printable(lxcpath)}, nor a file of that name here)"
-                _out.complain(f"lxc-config: {error}{'' if not name or os.path.lexists(path) else hint}\n")
+                _tell(values, f"{error}{'' if not name or os.path.lexists(path) else hint}")
             continue
         row["problems"] = [_fields(one) for one in reading.problems]
         if reading.problems:
@@ -91,8 +90,14 @@ def run(argv: list[str], called: str) -> int:
         if not values.json:
             _print(reading)
     if values.json:
-        _out.line(json.dumps(rows, indent=2))
+        _out.line(as_json(rows, indent=2))
     return code
+
+
+def _tell(values: Values, text: str) -> None:
+    log.to_stderr(not values.quiet)
+    log.error(text)
+    log.to_stderr(False)
 
 
 def _print(reading: Reading) -> None:

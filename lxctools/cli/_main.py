@@ -94,17 +94,9 @@ def _run(name: str, argv: list[str]) -> int:
             values = _own_reading(module, argv[1:], called)
             _let_signals_undo(command)
             return int(module.run(values))
-        values = _options.read(command, argv[1:], called=called, version=LXC_VERSION)
+        values = read_common(command, argv[1:], called)
     except _options.Ended as end:
         return _ended(module, end)
-    if not values.lxcpaths:
-        values.lxcpaths = [_options.lxcpath(_default_lxcpath())]
-    values.lxcpath = values.lxcpaths[0]
-    shown = paths.printable(values.name) if command.named else ""
-    log.setup(command.prog, shown, level=_level(values), to_stderr=not values.quiet)
-    if command.named:
-        _check_name(command, values)
-    _open_log_file(command, values)
     _let_signals_undo(command)
     try:
         code: int = module.run(values)
@@ -121,6 +113,20 @@ def _run(name: str, argv: list[str]) -> int:
             remedy="the user who started it may, and root",
         ) from error
     return code
+
+
+def read_common(command: Command, words: list[str], called: str) -> Values:
+    """The values of a command with the common options, which are obeyed: the log is as they say. Raises Ended, LxcError."""
+    values = _options.read(command, words, called=called, version=LXC_VERSION)
+    if not values.lxcpaths:
+        values.lxcpaths = [_options.lxcpath(_default_lxcpath())]
+    values.lxcpath = values.lxcpaths[0]
+    shown = paths.printable(values.name) if command.named else ""
+    log.setup(command.prog.partition(" ")[0], shown, level=_level(values), to_stderr=not values.quiet)
+    if command.named:
+        _check_name(command, values)
+    _open_log_file(values)
+    return values
 
 
 def _own_reading(module: ModuleType, words: list[str], called: str) -> Values:
@@ -170,7 +176,7 @@ def _check_name(command: Command, values: Values) -> None:
     paths.check_name(values.name, new=new, exit_code=command.bad_name)
 
 
-def _open_log_file(command: Command, values: Values) -> None:
+def _open_log_file(values: Values) -> None:
     """-o and -l, as LXC picks the file; but no folder is made for a container that does not exist."""
     given: str | None = values.logfile
     if given == "none" or (given is None and values.logpriority is None):

@@ -203,8 +203,6 @@ COMMON = (
 )
 _END_AT_ONCE = ("help", "help_error", "usage", "version")
 
-JSON = Option("", "json", NONE, "json", "print what check finds as JSON")  # of lxc-config and its check
-
 
 def read(
     command: Command,

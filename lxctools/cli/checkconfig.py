@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import zlib
 
-from .. import LXC_VERSION, process
+from .. import LXC_VERSION, __version__, process
+from ..container import as_json
 from ..errors import LxcError, describe
 from ..linux import proc
 from . import _options, _out
@@ -134,9 +134,10 @@ def run(values: Values) -> int:
         notes += ["WARNING: Unable to detect version from configuration, assuming latest", ""]
     sections = dict(_sections(kernel))
     if values.json:
-        _out.line(json.dumps({"lxc_version": LXC_VERSION, "config": where, "sections": _as_data(sections)}, indent=2))
+        data = {"lxc_version": LXC_VERSION, "lxctools_version": __version__, "config": where, "sections": _as_data(sections)}
+        _out.line(as_json(data, indent=2))
         return 0
-    _out.line(f"LXC version {LXC_VERSION}")
+    _versions()
     for note in notes:
         _out.line(note)
     coloured = os.isatty(1)
@@ -147,6 +148,12 @@ def run(values: Values) -> int:
     _out.line("\nNote : Before booting a new kernel, you can check its configuration")
     _out.line(f"usage : CONFIG=/path/to/config {sys.argv[0]}\n")
     return 0
+
+
+def _versions() -> None:
+    """That of the LXC whose interface this is, where LXC tells its own, and ours."""
+    _out.line(f"LXC version {LXC_VERSION}")
+    _out.line(f"lxctools version {__version__}")
 
 
 def _as_data(sections: dict[str, list[Row]]) -> dict[str, list[dict[str, str]]]:
@@ -177,7 +184,7 @@ def _find(*, told: bool) -> tuple[str, list[str]]:
                 f"Kernel configuration found at {path}",
             ]
     if told:
-        _out.line(f"LXC version {LXC_VERSION}")
+        _versions()
         _out.line(f"Kernel configuration not found at {wanted}; searching...")
         _out.flush()
     raise LxcError(

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
-from ..container import Container
+from ..container import Container, as_json
 from ..errors import LxcError, NotDefined
 from . import _out
 from ._options import NONE, REQUIRED, BadValue, Command, Option, Values
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..lifecycle.snapshot import Snapshot
 
 CREATE, LIST, RESTORE, DESTROY = "create", "list", "restore", "destroy"
 ALL = "ALL"
@@ -26,6 +30,7 @@ def _check(values: Values) -> None:
         (values.comment is not None, CREATE, "-c is for making a snapshot"),
         (values.newname is not None, RESTORE, "-N needs -r"),
         (values.showcomments, LIST, "-C needs -L"),
+        (values.json, LIST, "--json needs -L"),
     ):
         if given and task != needed:
             raise BadValue(text)
@@ -33,7 +38,7 @@ def _check(values: Values) -> None:
 
 COMMAND = Command(
     "snapshot",
-    "[-n] NAME [-c FILE | -L [-C] | -r SNAPSHOT [-N NEWNAME] | -d SNAPSHOT|ALL]",
+    "[-n] NAME [-c FILE | -L [-C | --json] | -r SNAPSHOT [-N NEWNAME] | -d SNAPSHOT|ALL]",
     "Make a snapshot of a container; list, restore or remove its snapshots.",
     (
         Option("L", "list", NONE, "task", "list the snapshots", "const", const=LIST),
@@ -42,6 +47,7 @@ COMMAND = Command(
         Option("d", "destroy", REQUIRED, "snapshot", "remove a snapshot; ALL: every one", "call", metavar="SNAPSHOT", convert=_destroy),
         Option("c", "comment", REQUIRED, "comment", "keep a copy of FILE with the snapshot", metavar="FILE"),
         Option("C", "showcomments", NONE, "showcomments", "with -L: show the comments too"),
+        Option("", "json", NONE, "json", "with -L: print it as JSON, comments included"),
     ),
     undo=True,
     rcfile=False,
@@ -59,7 +65,10 @@ def run(values: Values) -> int:
         raise NotDefined(f"No container config specified: {container.name} is not defined")
     container.require_control()
     if task == LIST:
-        _list(container, values.showcomments)
+        if values.json:
+            _out.line(as_json(list(map(_as_data, container.snapshot_list()))))
+        else:
+            _list(container, values.showcomments)
     elif task == CREATE:
         _told("Error creating a snapshot", lambda: container.snapshot(values.comment or "", quiet=values.quiet))
     elif task == RESTORE:
@@ -89,3 +98,11 @@ def _list(container: Container, comments: bool) -> None:
         _out.text(f"{snapshot.name} ({snapshot.folder}) {snapshot.time or '(null)'}\n")
         if comments:
             _out.text(snapshot.comment)
+
+
+def _as_data(snapshot: Snapshot) -> dict[str, str | None]:
+    """See docs/json.md."""
+    return {
+        "name": snapshot.name, "path": f"{snapshot.folder}/{snapshot.name}", "time": snapshot.time or None,
+        "comment": snapshot.comment or None,
+    }  # fmt: skip

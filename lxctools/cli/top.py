@@ -4,33 +4,27 @@
 from __future__ import annotations
 
 import _signal
+import contextlib
 import curses
 import os
 import select
 import time
 
-from .. import container as api
-from ..container import Container
 from ..errors import LxcError, describe
-from . import _figures, _out
+from . import _figures, _out, _usage
 from ._options import NONE, REQUIRED, BadValue, Command, Option, Values
+from ._usage import Usage
 from ._values import unsigned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
 _DELAY, _BATCH_DELAY = 3, 300
-_TICKS = 100  # USER_HZ of every architecture
-_PATIENCE = 1.0
 _NAME_WIDTH = 18
 _LINES_AROUND = 3
-_KEYS = "ncbmsk"
-HEADER = (
-    "time_ms", "container", "cpu_nanos", "cpu_sys_userhz", "cpu_user_userhz", "blkio_bytes", "blkio_iops",
-    "mem_used_bytes", "memsw_used_bytes", "kernel_mem_used_bytes",
-)  # fmt: skip
+_UNKNOWN = "-"
 
 
 def _check(values: Values) -> None:
@@ -40,14 +34,14 @@ def _check(values: Values) -> None:
 
 COMMAND = Command(
     "top",
-    "[-d SECONDS] [-b [--json]] [-s n|c|b|m|s|k] [-r]",
-    "Show what the running containers use. Keys: q quits, n c b m s k sort, r reverses.",
+    "[-d SECONDS] [-b [--json]] [-s n|c|b|m|s|k|t] [-r]",
+    "Show what the running containers use. Keys: q quits, n c b m s k t sort, r reverses.",
     (
         Option("d", "delay", REQUIRED, "delay", f"seconds between refreshes (default {_DELAY}; {_BATCH_DELAY} with -b)",
                metavar="SECONDS", convert=unsigned),
         Option("b", "batch", NONE, "batch", "print lines of values separated by commas instead"),
-        Option("s", "sort", REQUIRED, "sort", "by name, CPU, block I/O, memory, memory and swap, or kernel memory",
-               metavar="n|c|b|m|s|k", default="n"),
+        Option("s", "sort", REQUIRED, "sort", "by name, CPU, block I/O, memory, memory and swap, kernel memory, or network",
+               metavar="n|c|b|m|s|k|t", default="n"),
         Option("r", "reverse", NONE, "reverse", "the other way round"),
         Option("", "json", NONE, "json", "with -b: print a JSON object a line"),
     ),
@@ -59,109 +53,80 @@ COMMAND = Command(
 )  # fmt: skip
 
 
-class Usage:
-    """One container's figures: CPU in nanoseconds and ticks, the rest in bytes; 0 for what the kernel does not tell."""
+class Column:
+    """A column of the screen: two lines of heading, its width, and what it shows of a container. sparing: less of it, where it is narrow."""
 
-    __slots__ = ("io", "iops", "kernel", "memory", "memory_swap", "name", "read", "system", "total", "user", "written")
+    __slots__ = ("lower", "show", "sparing", "upper", "width")
 
-    def __init__(self, name: str = "") -> None:
-        self.name = name
-        self.total = self.system = self.user = 0
-        self.io = self.iops = self.read = self.written = 0
-        self.memory = self.memory_swap = self.kernel = 0
-
-    def add(self, other: Usage) -> None:
-        """For the line of sums."""
-        for field in self.__slots__:
-            if field != "name":
-                setattr(self, field, getattr(self, field) + getattr(other, field))
+    def __init__(self, upper: str, lower: str, width: int, show: Callable[[Usage], str], sparing: Column | None = None) -> None:
+        self.upper = upper
+        self.lower = lower
+        self.width = width
+        self.show = show
+        self.sparing = sparing
 
 
-def measure(container: Container) -> Usage:
-    """Ask the monitor and read the cgroups, of either version."""
-    usage = Usage(container.name)
-    usage.total = _figures.cpu(container) or 0
-    usage.system = _ticks(container, "system")
-    usage.user = _ticks(container, "user")
-    usage.read, usage.written, usage.io = _figures.block_io(container) or (0, 0, 0)
-    usage.iops = (_figures.block_io(container, "ios") or (0, 0, 0))[2]
-    usage.memory = _figures.number(container, "memory.usage_in_bytes", "memory.current") or 0
-    both = _figures.number(container, "memory.memsw.usage_in_bytes")
-    if both is None:
-        both = usage.memory + (_figures.number(container, "memory.swap.current") or 0)
-    usage.memory_swap = both
-    usage.kernel = _figures.kernel_memory(container) or 0
-    return usage
-
-
-def _ticks(container: Container, kind: str) -> int:
-    ticks = _figures.row(container, "cpuacct.stat", kind)
-    if ticks is None:
-        ticks = (_figures.row(container, "cpu.stat", f"{kind}_usec") or 0) * _TICKS // 1_000_000
-    return ticks
-
-
-def collect(lxcpaths: Sequence[str]) -> list[Usage]:
-    """Those of all active containers whose monitor answers."""
-    result = []
-    for lxcpath in dict.fromkeys(lxcpaths):
-        for name in api.list_containers(defined=False, config_path=lxcpath):
-            try:
-                result.append(measure(Container(name, lxcpath, timeout=_PATIENCE)))
-            except LxcError:
-                continue  # somebody else's, silent, or just gone
-    return result
-
-
-def arrange(rows: list[Usage], key: str, *, reverse: bool) -> list[Usage]:
-    """Names ascend, numbers descend; reverse: the other way round."""
-    rows = sorted(rows, key=lambda row: os.fsencode(row.name))
-    field = {"c": "total", "b": "io", "m": "memory", "s": "memory_swap", "k": "kernel"}.get(key)
-    if field is None:
-        return rows[::-1] if reverse else rows
-    return sorted(rows, key=lambda row: int(getattr(row, field)), reverse=not reverse)
-
-
-def batch_line(row: Usage, now: int, *, as_json: bool) -> str:
-    """One line for programs. now: milliseconds since 1970."""
-    values = (
-        now, row.name, row.total, row.system, row.user, row.io, row.iops, row.memory, row.memory_swap, row.kernel,
-    )  # fmt: skip
-    return api.as_json(dict(zip(HEADER, values, strict=True))) if as_json else ",".join(map(str, values))
-
-
-def size(value: int) -> str:
-    """Ten columns."""
+def size(value: int | None) -> str:
+    """Bytes in ten places."""
+    if value is None:
+        return f"{_UNKNOWN:>6}    "
     if value < 1 << 10:
         return f"{value:3d}.00   "
     number, unit = _figures.size_text(value).split(" ")
     return f"{number:>6} {unit}" if unit != "bytes" else f"{value:3d}.00   "
 
 
-def screen_line(name: str, row: Usage, *, swap: bool, kernel: bool) -> str:
-    """One line of the screen."""
-    io = f"{size(row.io)}({size(row.read)}/{size(row.written)})"
-    line = f"{name[:_NAME_WIDTH]:<{_NAME_WIDTH}} {row.total / 1e9:12.2f} {row.system / _TICKS:12.2f} {row.user / _TICKS:12.2f}"
-    line += f" {io:>36} {size(row.memory):>10}"
-    return line + (f" {size(row.memory_swap):>10}" if swap else "") + (f" {size(row.kernel):>10}" if kernel else "")
+def _seconds(value: int | None, per_second: float) -> str:
+    return _UNKNOWN if value is None else f"{value / per_second:.2f}"
 
 
-def screen(rows: list[Usage], room: int) -> list[str]:
+_CPU = Column("CPU", "Used", 12, lambda row: _seconds(row.total, 1e9))
+_CPU_SYS = Column("CPU", "Sys", 12, lambda row: _seconds(row.system, _usage.TICKS))
+_CPU_USER = Column("CPU", "User", 12, lambda row: _seconds(row.user, _usage.TICKS))
+_IO = Column("BlkIO", "Total(Read/Write)", 36, lambda row: f"{size(row.io)}({size(row.read)}/{size(row.written)})",
+             Column("BlkIO", "Total", 10, lambda row: size(row.io)))  # fmt: skip
+_MEM = Column("Mem", "Used", 10, lambda row: size(row.memory))
+_SWAP = Column("MemSw", "Used", 10, lambda row: size(row.memory_swap))
+_KERNEL = Column("KMem", "Used", 10, lambda row: size(row.kernel))
+_RECEIVED = Column("Net", "Rx", 10, lambda row: size(row.received))
+_SENT = Column("Net", "Tx", 10, lambda row: size(row.sent))
+# What a narrow terminal does without, in this order.
+_DISPENSABLE = (_CPU_SYS, _CPU_USER, _KERNEL, _SWAP, _RECEIVED, _SENT, _IO.sparing, _MEM)
+
+
+def columns_for(total: Usage, width: int) -> list[Column]:
+    """Those that anybody uses, as many as a terminal of this width has room for."""
+    columns = [_CPU, _CPU_SYS, _CPU_USER, _IO, _MEM]
+    columns += [_SWAP] * bool(total.memory_swap) + [_KERNEL] * bool(total.kernel)
+    columns += [_RECEIVED, _SENT] * (total.traffic is not None)
+
+    def too_wide() -> bool:
+        return _NAME_WIDTH + sum(1 + column.width for column in columns) > width
+
+    if too_wide():
+        columns = [column.sparing or column for column in columns]
+    for column in _DISPENSABLE:
+        if too_wide() and column in columns:
+            columns.remove(column)
+    return columns
+
+
+def screen(rows: list[Usage], room: int, width: int) -> list[str]:
     """Two lines of headers, as many rows as there is room for, and the sums."""
-    total = Usage()
-    for row in rows:
-        total.add(row)
-    swap, kernel = total.memory_swap > 0, total.kernel > 0
-    columns: tuple[tuple[str, str, int], ...]
-    columns = (("CPU", "Used", 12), ("CPU", "Sys", 12), ("CPU", "User", 12), ("BlkIO", "Total(Read/Write)", 36), ("Mem", "Used", 10))
-    columns += ((("MemSw", "Used", 10),) if swap else ()) + ((("KMem", "Used", 10),) if kernel else ())
-    first, second = (f"{text:<{_NAME_WIDTH}}" for text in ("Container", "Name"))
+    total = _usage.sums(rows)
+    columns = columns_for(total, width)
     shown = rows[: max(1, room - _LINES_AROUND)]
+    total.name = f"TOTAL {len(shown)} of {len(rows)}"
+
+    def line(first: str, cells: Sequence[str]) -> str:
+        return f"{first[:_NAME_WIDTH]:<{_NAME_WIDTH}}" + "".join(
+            f" {cell:>{column.width}}" for cell, column in zip(cells, columns, strict=True)
+        )
+
     return [
-        first + "".join(f" {upper:>{width}}" for upper, _lower, width in columns),
-        second + "".join(f" {lower:>{width}}" for _upper, lower, width in columns),
-        *(screen_line(row.name, row, swap=swap, kernel=kernel) for row in shown),
-        screen_line(f"TOTAL {len(shown)} of {len(rows)}", total, swap=swap, kernel=kernel),
+        line("Container", [column.upper for column in columns]),
+        line("Name", [column.lower for column in columns]),
+        *(line(row.name, [column.show(row) for column in columns]) for row in (*shown, total)),
     ]
 
 
@@ -177,11 +142,11 @@ def run(values: Values) -> int:
 
 def _batch(values: Values, delay: int) -> int:
     if not values.json:
-        _out.line(",".join(HEADER))
+        _out.line(",".join(_usage.HEADER))
     while True:
         now = int(time.time() * 1000)
-        for row in arrange(collect(values.lxcpaths), values.sort[:1], reverse=values.reverse):
-            _out.line(batch_line(row, now, as_json=values.json))
+        for row in _usage.arrange(_usage.collect(values.lxcpaths), values.sort[:1], reverse=values.reverse):
+            _out.line(_usage.batch_line(row, now, as_json=values.json))
         _out.flush()
         time.sleep(delay)
 
@@ -198,6 +163,10 @@ def _interactive(values: Values, delay: int) -> int:
     for number in (_signal.SIGINT, _signal.SIGQUIT):
         _signal.signal(number, _quit)
     key, reverse = values.sort[:1], values.reverse
+    # A change of the window's size wakes the poll; without a handler of ours curses would answer it, after the delay.
+    waking, told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    _signal.set_wakeup_fd(told)
+    _signal.signal(_signal.SIGWINCH, lambda _number, _frame: None)
     try:
         window = curses.initscr()
     except curses.error as error:
@@ -209,27 +178,42 @@ def _interactive(values: Values, delay: int) -> int:
         window.nodelay(True)
         poller = select.poll()
         poller.register(0, select.POLLIN)
+        poller.register(waking, select.POLLIN)
+        rows = _usage.collect(values.lxcpaths)
         while True:
-            _paint(window, arrange(collect(values.lxcpaths), key, reverse=reverse))
-            events = poller.poll(delay * 1000)
+            _paint(window, _usage.arrange(rows, key, reverse=reverse))
+            events = dict(poller.poll(delay * 1000))
+            if waking in events:
+                os.read(waking, 64)
+                _resize(window)
+                continue
             typed = window.getch()
             letter = chr(typed) if 0 < typed < 128 else ""
-            if letter == "q" or (events and events[0][1] & (select.POLLHUP | select.POLLERR)):
+            if letter == "q" or events.get(0, 0) & (select.POLLHUP | select.POLLERR):
                 return 0
-            if letter and letter in _KEYS:
+            if letter and letter in _usage.KEYS:
                 key, reverse = letter, not reverse if letter == key else False
             elif letter == "r":
                 reverse = not reverse
+            rows = _usage.collect(values.lxcpaths)
     except _Quit:
         return 0
     finally:
-        curses.endwin()
+        with contextlib.suppress(curses.error):  # the terminal may be gone
+            curses.endwin()
+
+
+def _resize(window: curses.window) -> None:
+    columns, lines = os.get_terminal_size(1)
+    if lines and columns:
+        curses.resizeterm(lines, columns)
+        window.clear()
 
 
 def _paint(window: curses.window, rows: list[Usage]) -> None:
     height, width = window.getmaxyx()
     window.erase()
-    for number, line in enumerate(screen(rows, height)[:height]):
+    for number, line in enumerate(screen(rows, height, width - 1)[:height]):
         printable = "".join(letter if letter.isprintable() else "?" for letter in line)[: width - 1]
         window.addstr(number, 0, printable, curses.A_REVERSE | curses.A_BOLD if number < 2 else curses.A_NORMAL)
     window.refresh()

@@ -60,7 +60,7 @@ def test_no_configuration_at_all(tmp_path: Path) -> None:
     if any(os.path.isfile(path) for path in (f"/boot/config-{release}", f"/lib/modules/{release}/build/.config")):
         pytest.skip("this host has the configuration of its kernel")
     done = check(tmp_path / "nope")
-    assert (done.returncode, len(done.stdout.splitlines())) == (1, 2)
+    assert (done.returncode, len(done.stdout.splitlines())) == (1, 3)
     as_data = check(tmp_path / "nope", "--json")
     assert (as_data.returncode, as_data.stdout, as_data.stderr) == (1, "", done.stderr)
 
