@@ -89,4 +89,4 @@ def test_our_own_check_has_nothing_to_say(name: str, ours: Path, tmp_path: Path)
     done = host.run(host.OURS / "lxc-config", "check", config)
     told = [line for line in (done.stdout + done.stderr).decode().splitlines() if f"share/lxc/config/{name}:" in line]
     assert [line for line in told if "this kernel has no AppArmor" not in line] == []
-    assert done.returncode == 0, done
+    assert done.returncode == bool(told), done  # 1 for a warning
