@@ -151,3 +151,17 @@ def test_again_and_away(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
     install(tmp_path, "--remove")
     assert tree(tmp_path) == {path: data for path, data in before.items() if path.startswith("/etc/")}
+
+
+def test_over_a_program_that_runs(tmp_path: Path) -> None:
+    """As over the C package's daemons: whoever runs an old file keeps it."""
+    program = tmp_path / "usr/libexec/lxc/lxc-monitord"
+    program.parent.mkdir(parents=True)
+    program.write_bytes(Path("/bin/sleep").read_bytes())
+    program.chmod(0o755)
+    with subprocess.Popen([program, "60"]) as running:
+        try:
+            install(tmp_path)
+        finally:
+            running.kill()
+    assert program.read_text().startswith("#!/usr/bin/python3 ")
