@@ -21,8 +21,6 @@ from .recover import settle
 from .reserve import reserve
 from .steps import step
 
-_COPIED_WHOLE = ("dir", "loop")  # storage without snapshots: restored by a full copy
-_NO_BACKUP = ("lvm", "nbd", "rbd")
 _TIME = "%Y:%m:%d %H:%M:%S"
 
 
@@ -120,7 +118,7 @@ def settle_all(folder: str) -> None:
 def _refuse_storage(source: Source) -> None:
     conf = source.conf
     kind = storage.type_of(conf) if conf["lxc.rootfs.path"] else ""
-    if not kind or kind in _NO_BACKUP:
+    if not kind or not storage.is_there(kind) or not storage.load(kind).INFO.can_backup:
         what = f"storage of the type {kind} has no snapshots here" if kind else "it has no root file system"
         raise LxcError(f"{source.name}'s backing store cannot be backed up: {what}", remedy="copy it with lxc-copy")
 
@@ -170,9 +168,8 @@ def _refuse_dependants(folder: str) -> None:
 
 
 def _restoring(conf: Config, *, quiet: bool) -> Wishes:
-    kind = storage.type_of(conf)
-    is_copy = kind in _COPIED_WHOLE
-    return Wishes(backend=kind, snapshot=not is_copy, maybe_snapshot=not is_copy, quiet=quiet)
+    shares = storage.for_config(conf).INFO.can_snapshot  # other storage is restored by a full copy
+    return Wishes(backend=storage.type_of(conf), snapshot=shares, maybe_snapshot=shares, quiet=quiet)
 
 
 def _find(name: str, lxcpath: str, snapshot: str) -> Source:
@@ -230,7 +227,7 @@ def _in_place(saved: Source, name: str, lxcpath: str, *, quiet: bool) -> None:
 def _entries(folder: str, stage: str, old: Config) -> list[str]:
     """What changes places. The lower folder of an overlay stays: the snapshots lie over it, too."""
     entries = [name for name in os.listdir(stage) if name != MARK]
-    if storage.type_of(old) not in ("dir", "btrfs") and "rootfs" in entries and os.path.isdir(f"{folder}/rootfs"):
+    if not storage.for_config(old).INFO.is_folder and "rootfs" in entries and os.path.isdir(f"{folder}/rootfs"):
         entries.remove("rootfs")
     return sorted(entries)
 

@@ -185,3 +185,16 @@ def test_copy_after_a_destroy(lxcpath: str, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(NotDefined):
         copy(source, "c2", lxcpath, Wishes(quiet=True))
     assert os.listdir(lxcpath) == []
+
+
+@pytest.mark.parametrize("root", ["lvm:/dev/vg/c1", "rbd:/dev/rbd/lxc/c1", "nbd:/image"])
+def test_no_snapshot_of_what_the_backend_says_it_cannot_back_up(lxcpath: str, root: str) -> None:
+    Path(f"{lxcpath}/c1/config").write_text(f"lxc.rootfs.path = {root}\n")
+    with pytest.raises(LxcError, match="c1's backing store cannot be backed up: storage of the type"):
+        snapshot.create("c1", lxcpath, quiet=True)
+
+
+def test_what_may_be_backed_up_is_the_backends_word(lxcpath: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lxctools.storage.dir.INFO.can_backup", False)
+    with pytest.raises(LxcError, match="c1's backing store cannot be backed up"):
+        snapshot.create("c1", lxcpath, quiet=True)
