@@ -560,12 +560,14 @@ def peek_at(keys: Iterable[str]) -> Peek:
     return Peek(frozenset(keys))
 
 
-def import_container(path: str, name: str = "", config_path: str = "", *, backend: str = "dir", quiet: bool = False) -> str:
+def import_container(
+    path: str, name: str = "", config_path: str = "", *, backend: str = "dir", backend_opts: dict[str, str] | None = None, quiet: bool = False
+) -> str:
     """Make a container of a file of Container.export(), "-" for standard input; returns its name. Raises LxcError."""
     from .lifecycle.import_ import import_container
 
     where = config_path or get_global_config_item("lxc.lxcpath")
-    return import_container(path, name, where, backend=backend, quiet=quiet)
+    return import_container(path, name, where, backend=backend, backend_opts=backend_opts, quiet=quiet)
 
 
 def show_template_help(template: str) -> None:

@@ -8,12 +8,16 @@ from .. import paths
 from ..errors import LxcError
 from . import _out
 from ._options import REQUIRED, Command, Option, Values
+from ._values import size
 
 COMMAND = Command(
     "import",
-    "FILE [[-n] NAME] [-B TYPE]",
+    "FILE [[-n] NAME] [-B TYPE] [-L SIZE]",
     "Make a container from FILE, which lxc-export wrote; - is standard input.",
-    (Option("B", "bdev", REQUIRED, "bdev", "storage type of the container", metavar="TYPE"),),
+    (
+        Option("B", "bdev", REQUIRED, "bdev", "storage type of the container", metavar="TYPE"),
+        Option("L", "fssize", REQUIRED, "fssize", "size of a new block device; default: what holds the container", metavar="SIZE", convert=size),
+    ),
     named=False,
     undo=True,
     rcfile=False,
@@ -31,7 +35,8 @@ def run(values: Values) -> int:
         raise LxcError(f'unexpected argument "{paths.printable(words[0])}"', remedy="FILE, and a NAME for the container")
     if name is not None:
         paths.check_name(name)
-    made = api.import_container(file, name or "", values.lxcpath, backend=values.bdev or "dir", quiet=values.quiet)
+    options = {} if values.fssize is None else {"fssize": str(values.fssize)}
+    made = api.import_container(file, name or "", values.lxcpath, backend=values.bdev or "dir", backend_opts=options, quiet=values.quiet)
     if not values.quiet:
         _out.text(f"{made}\n")
     return 0

@@ -28,6 +28,7 @@ from ..storage import backend as storage
 from ..storage import place
 from ..storage.archive import Sink
 from ..storage.archive_write import TreeWriter
+from ..storage.clone import used
 from ..storage.tree_source import opened
 from .copy import Source
 from .folder import CONFIG
@@ -214,11 +215,14 @@ def _write(source: Source, fd: int, wishes: Wishes, maps: Sequence[IdMap]) -> No
         Progress(f"exporting {source.name}", quiet=wishes.quiet, in_bytes=True) as progress,
     ):
         sink = Sink(file)
+        size = _size(conf)
+        progress.expect(size)
         manifest = {
             "format": FORMAT,
             "made_by": f"lxctools, LXC {LXC_VERSION}",
             "name": source.name,
             "folder": source.folder,
+            "size": size,
             "idmap": [str(row) for row in maps],
             "snapshots": [entry.name for entry in chosen],
         }
@@ -237,16 +241,30 @@ def _write(source: Source, fd: int, wishes: Wishes, maps: Sequence[IdMap]) -> No
         sink.end(CHECKSUM)
 
 
+def _opened(conf: Config) -> place.Place:
+    """The root file system of a configuration that has one. Raises LxcError."""
+    path = str.__str__(conf["lxc.rootfs.path"])
+    module = storage.for_config(conf)
+    if not module.exists(path):
+        raise LxcError(f"the root file system {path} does not exist", remedy="check lxc.rootfs.path")
+    return place.opened(module, path, conf["lxc.rootfs.options"], read_only=True)
+
+
+def _size(conf: Config) -> int:
+    """Bytes that the root file system takes: whoever imports it into a file system of its own must know first."""
+    if not conf["lxc.rootfs.path"]:
+        return 0
+    with _opened(conf) as folder:
+        return used(folder.path)
+
+
 def _tree(sink: Sink, conf: Config, name: str, progress: Progress) -> None:
     """Write the root file system of a configuration, if it has one."""
     path = str.__str__(conf["lxc.rootfs.path"])
     if not path:
         return
     step(f"write {name}")
-    module = storage.for_config(conf)
-    if not module.exists(path):
-        raise LxcError(f"the root file system {path} does not exist", remedy="check lxc.rootfs.path")
-    with place.opened(module, path, conf["lxc.rootfs.options"], read_only=True) as folder:
+    with _opened(conf) as folder:
         tree = opened(folder.path)
         tree.shown = path
         try:

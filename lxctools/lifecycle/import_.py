@@ -30,6 +30,7 @@ from ..storage import place
 from ..storage.archive import Damaged, Member, Stream, shown
 from ..storage.archive_read import TreeReader, below
 from ..storage.best import refuse_unprivileged
+from ..storage.clone import room_for
 from ..storage.tree_meta import shift_of
 from ..undo import Undo, held
 from .copyconf import Move, rewrite
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 _BUFFER = 1 << 20
 _MOST_FILES = 1000
+_LARGEST = 1 << 60  # bytes of a root file system
 _MOST_TOLD = 10
 _TAKEN = (CONFIG, MARK, ROOTFS, SNAPS, "lxc_snapshots", "lxc_rdepends", "rootfs.kept")  # names in a container's folder
 
@@ -57,7 +59,7 @@ _TAKEN = (CONFIG, MARK, ROOTFS, SNAPS, "lxc_snapshots", "lxc_rdepends", "rootfs.
 class _Manifest:
     """What an archive says of itself."""
 
-    __slots__ = ("folder", "maps", "name", "snapshots")
+    __slots__ = ("folder", "maps", "name", "size", "snapshots")
 
     def __init__(self, data: bytes) -> None:
         """Raises LxcError for one that cannot be understood."""
@@ -69,6 +71,9 @@ class _Manifest:
             self.folder = _text(facts["folder"])
             self.maps = [ranges.parse(row) for row in _texts(facts["idmap"])]
             self.snapshots = _texts(facts["snapshots"])
+            self.size = facts.get("size", 0)  # bytes that the root file system takes; the first archives do not tell
+            if type(self.size) is not int or not 0 <= self.size < _LARGEST:
+                raise TypeError
         except (ValueError, KeyError, TypeError, RecursionError):
             raise Damaged("its manifest cannot be understood") from None
         for name in (self.name, *self.snapshots):
@@ -130,13 +135,17 @@ class _Import:
         self.progress.reached(self.stream.received)
 
 
-def import_container(source: str, name: str, lxcpath: str, *, backend: str = "dir", quiet: bool = False) -> str:
+def import_container(
+    source: str, name: str, lxcpath: str, *, backend: str = "dir", backend_opts: dict[str, str] | None = None, quiet: bool = False
+) -> str:
     """Make a container from the file source, "-" for standard input; returns its name. Raises LxcError; then there is none.
 
-    name: "" for the one it had; then host name and hardware addresses stay, too.
+    name: "" for the one it had; then host name and hardware addresses stay, too. backend, backend_opts: as for create(). A
+    file system of its own gets room for what is imported, unless its size is given.
     """
     if name:
         paths.check_name(name)
+    refuse_unprivileged(storage.plain(backend))
     argv = compressor("-d")
     what = "standard input" if source == STDIO else source
     fd = _open(source)
@@ -150,7 +159,7 @@ def import_container(source: str, name: str, lxcpath: str, *, backend: str = "di
             try:
                 with Undo() as undo, Progress(f"importing {what}", quiet=quiet, in_bytes=True) as progress:
                     this = _Import(Stream(file), lxcpath, undo, progress)
-                    configs = _read(this, name, backend)
+                    configs = _read(this, name, backend, backend_opts or {})
                     said = unpacker.close()
                     if said:
                         raise Damaged(f"zstd {said}")
@@ -182,7 +191,7 @@ def _open(source: str) -> int:
         raise LxcError(f"cannot read {source}: {describe(error)}") from error
 
 
-def _read(this: _Import, name: str, backend: str) -> dict[str, tuple[Config, str]]:
+def _read(this: _Import, name: str, backend: str, options: dict[str, str]) -> dict[str, tuple[Config, str]]:
     """Everything but the configurations: where those are to be written, each with its lxc.rootfs.path. Raises LxcError, OSError."""
     text = this.file(CONFIG).decode("utf-8", "surrogateescape")
     this.name = name or this.manifest.name
@@ -195,7 +204,10 @@ def _read(this: _Import, name: str, backend: str) -> dict[str, tuple[Config, str
     this.partial = reserve(this.name, this.lxcpath, maps, this.undo)
     first = _small_files(this)
     if this.conf["lxc.rootfs.path"]:
-        _make_root(this, ROOTFS, backend, this.folder, this.name)
+        module = storage.load(storage.plain(backend))
+        if module.INFO.is_block and "fssize" not in options:
+            options = options | {"fssize": str(room_for(this.manifest.size))}
+        _make_root(this, ROOTFS, module, this.folder, this.name, options)
     configs = {f"{this.folder}/{CONFIG}": (this.conf, this.roots[-1].value if this.roots else "")}
     for snapshot in this.manifest.snapshots:
         path, conf, value = _make_snapshot(this, snapshot)
@@ -268,13 +280,11 @@ def _named_file(this: _Import, name: str, data: bytes) -> None:
     _write(this, path, data, 0o755 if data.startswith(b"#!") else 0o644)
 
 
-def _make_root(this: _Import, prefix: str, backend: str, folder: str, name: str) -> str:
+def _make_root(this: _Import, prefix: str, module: ModuleType, folder: str, name: str, options: dict[str, str]) -> str:
     """An empty root file system; returns its lxc.rootfs.path. Raises LxcError."""
     step("make the root file system")
-    refuse_unprivileged(storage.plain(backend))
-    module = storage.load(storage.plain(backend))
     value: str
-    value, made = module.create(storage.Spec(folder, name, {}, watch(this.partial, this.conf["lxc.idmap"], this.undo)))
+    value, made = module.create(storage.Spec(folder, name, options, watch(this.partial, this.conf["lxc.idmap"], this.undo)))
     root = _Root(prefix, module, value)
     if not made:
         raise LxcError(f"cannot unpack into {root.path}: it is there already", remedy="remove it, or choose another name")
@@ -303,7 +313,7 @@ def _make_snapshot(this: _Import, name: str) -> tuple[str, Config, str]:
     conf.load_text(this.small[f"{name}/{CONFIG}"].decode("utf-8", "surrogateescape"), f"{SNAPS}/{name}/{CONFIG} in the archive")
     value = ""
     if conf["lxc.rootfs.path"]:
-        value = _make_root(this, f"{SNAPS}/{name}/{ROOTFS}", "dir", folder, name)
+        value = _make_root(this, f"{SNAPS}/{name}/{ROOTFS}", storage.load("dir"), folder, name, {})
     return f"{folder}/{CONFIG}", conf, value
 
 

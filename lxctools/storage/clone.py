@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 
-from ..errors import LxcError, describe
+from ..errors import LxcError
 from ..idmap.userns import run_in_userns
 from ..linux import sched
 from . import backend as storage
+from . import tree_source
 from .best import resolve_best
 from .place import opened, opened_to_fill
 from .tree import copy_tree
@@ -210,23 +211,19 @@ def _choose_size(job: _Job) -> None:
         options.setdefault("fstype", fstype)
     elif "fssize" not in options:
         with opened(job.module, job.path, "") as source:
-            options["fssize"] = str(max(storage.DEFAULT_SIZE, _used(source.path) * 5 // 4))
+            options["fssize"] = str(room_for(used(source.path)))
     job.spec = storage.Spec(job.spec.folder, job.spec.name, options, job.spec.begun)
 
 
-def _used(folder: str) -> int:
-    """Bytes that the files in a folder take, with what a file system needs for each."""
-    total = 0
-    waiting = [folder]
+def room_for(size: int) -> int:
+    """Bytes of a file system that is to hold files which take so many (used()): never less than LXC makes it."""
+    return max(storage.DEFAULT_SIZE, size * 5 // 4)
+
+
+def used(folder: str) -> int:
+    """Bytes that a file system needs for what is in a folder, about. Raises LxcError."""
+    tree = tree_source.opened(folder)
     try:
-        device = os.stat(folder).st_dev
-        while waiting:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
-                    total += status.st_blocks * 512 + 512
-                    if entry.is_dir(follow_symlinks=False) and status.st_dev == device:
-                        waiting.append(entry.path)
-    except OSError as error:
-        raise LxcError(f"cannot read {folder}: {describe(error)}") from error
-    return total
+        return tree_source.measure(tree)[1]
+    finally:
+        tree.close()

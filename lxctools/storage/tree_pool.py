@@ -23,7 +23,7 @@ import struct
 
 from ..errors import LxcError, describe
 from ..linux import prctl, signals
-from .tree_source import join
+from .tree_source import measure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -240,24 +240,6 @@ def _work(copier: Copier, jobs: int, results: int, shared: mmap.mmap, index: int
 
 
 def _measure(copier: Copier, results: int) -> None:
-    """The measurer's life: how much data there is, while the others copy it. What cannot be looked at is not counted."""
+    """The measurer's life: how much data there is, while the others copy it."""
     os.nice(10)
-    total = 0
-    stack = [""]
-    while stack:
-        path = stack.pop()
-        try:
-            fd = copier.source.folder(path)
-            try:
-                with os.scandir(fd) as entries:
-                    for entry in entries:
-                        if entry.is_dir(follow_symlinks=False):
-                            stack.append(join(path, entry.name))
-                        elif entry.is_file(follow_symlinks=False):
-                            status = entry.stat(follow_symlinks=False)
-                            total += min(status.st_size, status.st_blocks * 512) // status.st_nlink
-            finally:
-                os.close(fd)
-        except OSError:
-            pass
-    os.write(results, _COUNT.pack(total))
+    os.write(results, _COUNT.pack(measure(copier.source)[0]))

@@ -20,6 +20,7 @@ SMALL = 128 * 1024  # a file of at most this size is read at once
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _WITHIN = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 _LONGEST = 900  # characters of a path in one call: PATH_MAX is 4096 bytes
+_BLOCK, _INODE = 4096, 512  # bytes, of the file systems that are made
 _QUIET = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NODEV | kernel.MOUNT_ATTR_NOATIME | kernel.MOUNT_ATTR_NOSYMFOLLOW
 
 
@@ -82,6 +83,33 @@ def opened(path: str) -> Source:
 def join(path: str, name: str) -> str:
     """The path of an entry of a folder, both below the top."""
     return f"{path}/{name}" if path else name
+
+
+def measure(source: Source) -> tuple[int, int]:
+    """(Bytes of data in a tree, bytes that a file system needs for all of it, about). What cannot be looked at is not counted."""
+    data = room = 0
+    stack = [""]
+    while stack:
+        path = stack.pop()
+        try:
+            fd = source.folder(path)
+            try:
+                with os.scandir(fd) as entries:
+                    for entry in entries:
+                        room += _INODE
+                        if entry.is_dir(follow_symlinks=False):
+                            stack.append(join(path, entry.name))
+                            room += _BLOCK
+                        elif entry.is_file(follow_symlinks=False):
+                            status = entry.stat(follow_symlinks=False)
+                            there = min(status.st_size, status.st_blocks * 512) // status.st_nlink
+                            data += there
+                            room += -(-there // _BLOCK) * _BLOCK
+            finally:
+                os.close(fd)
+        except OSError:
+            pass
+    return data, room
 
 
 def open_below(top: int, path: str, flags: int = 0, resolve: int = 0) -> int:

@@ -485,7 +485,8 @@ def test_names_in_the_manifest(disk: Disk, lxcpath: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "facts", [{"format": 2}, {"name": 7}, {"idmap": ["x"]}, {"idmap": 3}, {"snapshots": {"a": 1}}, {"folder": None}, {"idmap": [["u"]]}]
+    "facts", [{"format": 2}, {"name": 7}, {"idmap": ["x"]}, {"idmap": 3}, {"snapshots": {"a": 1}}, {"folder": None}, {"idmap": [["u"]]},
+     {"size": -1}, {"size": "7"}, {"size": True}, {"size": 1 << 70}]
 )
 def test_manifests_that_make_no_sense(disk: Disk, lxcpath: Path, facts: dict[str, Any]) -> None:
     refused(hostile(disk.at / "a", tree_of(), **facts), lxcpath, "format is 2|manifest cannot be understood")

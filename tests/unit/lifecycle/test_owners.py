@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lxctools.errors import LxcError
 from lxctools.lifecycle import export as exporting
 from lxctools.lifecycle.copy import Source, Wishes, copy
 from lxctools.lifecycle.create import create
@@ -70,3 +71,21 @@ def test_import(lxcpath: Path, kind: str) -> None:
     export(Source("c1", str(lxcpath)), str(lxcpath / "c1.lxc"), exporting.Wishes(quiet=True))
     import_container(str(lxcpath / "c1.lxc"), "new", str(lxcpath), backend=kind, quiet=True)
     assert owned(lxcpath / "new") == FOLDERS[kind]
+
+
+def test_the_size_of_an_imported_image(lxcpath: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds what the archive holds, also where that is more than the size that LXC gives."""
+    (lxcpath / "c1/rootfs/big").write_bytes(os.urandom(40 << 20))
+    export(Source("c1", str(lxcpath)), str(lxcpath / "c1.lxc"), exporting.Wishes(quiet=True))
+    monkeypatch.setattr("lxctools.storage.backend.DEFAULT_SIZE", 16 << 20)
+
+    def size(name: str, **options: str) -> int:
+        import_container(str(lxcpath / "c1.lxc"), name, str(lxcpath), backend="loop", backend_opts=options, quiet=True)
+        return (lxcpath / name / "rootdev").stat().st_size - 1
+
+    assert 50 << 20 <= size("c2") < 51 << 20
+    assert size("c3", fssize=str(90 << 20)) == 90 << 20
+    with pytest.raises(LxcError, match="No space left"):
+        size("c4", fssize=str(20 << 20))
+    assert not (lxcpath / "c4").exists()
+    monkeypatch.undo()
