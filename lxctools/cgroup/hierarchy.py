@@ -22,7 +22,7 @@ from ..linux import proc
 LEGACY, HYBRID, UNIFIED = 0, 1, 2
 V1_MAGIC, V2_MAGIC = 0x0027E0EB, 0x63677270
 _ROOT = "/sys/fs/cgroup"
-_INIT_SCOPE = "/init.scope"
+INIT_SCOPE = "/init.scope"
 _ALL = "@all"
 # For kernels before 4.15, which do not list them.
 _DELEGATED = ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"]
@@ -110,8 +110,8 @@ def detect(*, relative: bool = False, proc_root: str = "/proc", root: str = _ROO
         mine = own_places.get(tuple(controllers), place)
         if place.startswith("/..") or from_init is False:
             place = mine  # pid 1 lives outside of our cgroup namespace
-        if place.endswith(_INIT_SCOPE):
-            place = place[: -len(_INIT_SCOPE)]
+        if place.endswith(INIT_SCOPE):
+            place = place[: -len(INIT_SCOPE)]
         hierarchy = Hierarchy(1 if controllers else 2, controllers, mount.point, place, mine, mount.root)
         if not controllers:
             hierarchy.controllers = _enabled(hierarchy.folder)

@@ -9,6 +9,7 @@ import shlex
 import time
 
 from .. import paths, process
+from ..cgroup import hierarchy
 from ..config.peek import Peek
 from ..errors import ConfigError, LxcError, describe
 from ..network import settings
@@ -82,6 +83,7 @@ def _start(wanted: dict[str, str]) -> None:
         words = _words(wanted, "OPTIONS")
         if wanted["BOOTGROUPS"]:
             words += ["-g", wanted["BOOTGROUPS"]]
+        _step_aside()
         _autostart(words)
     finally:
         os.close(lock)
@@ -94,6 +96,25 @@ def _open_lock() -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise LxcError(f"cannot lock {path}, which keeps two starts apart: {describe(error)}") from error
+
+
+def _step_aside() -> None:
+    """Leave the cgroup of a user's service to the containers: the kernel gives controllers to no child of one with processes.
+
+    The name is what systemd uses for itself in such a place, and what a start looks for.
+    """
+    if paths.is_root():
+        return
+    try:
+        host = hierarchy.detect()
+        if host.unified is None or host.layout != hierarchy.UNIFIED:
+            return
+        leaf = host.unified.folder + hierarchy.INIT_SCOPE
+        os.makedirs(leaf, exist_ok=True)
+        with open(f"{leaf}/cgroup.procs", "w") as file:
+            file.write(str(os.getpid()))
+    except (LxcError, OSError):
+        return  # the containers say what they lack
 
 
 def _stop(wanted: dict[str, str]) -> int:

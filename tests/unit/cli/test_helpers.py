@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lxctools.cgroup import hierarchy
 from lxctools.cli import containers
 from lxctools.errors import LxcError
 from lxctools.network import settings
@@ -101,6 +102,17 @@ def test_the_lock_is_in_a_folder_of_the_callers(calls: Path, monkeypatch: pytest
     monkeypatch.setattr(containers, "LOCK", "calls/lock")
     with pytest.raises(LxcError, match="cannot lock .*/calls/lock, which keeps two starts apart: "):
         act("start")
+
+
+def test_a_users_service_leaves_its_cgroup_to_the_containers(calls: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    group = tmp_path / "group"
+    found = hierarchy.Hierarchy(2, [], str(tmp_path), "/group", "/group")
+    monkeypatch.setattr(hierarchy, "detect", lambda: hierarchy.Host(hierarchy.UNIFIED, [found]))
+    act("start")
+    assert not group.exists(), "root's containers have places of their own"
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    act("start")
+    assert (group / "init.scope/cgroup.procs").read_text() == str(os.getpid())
 
 
 def test_one_start_at_a_time(calls: Path) -> None:
