@@ -113,7 +113,7 @@ def forget(lxcpath: Path) -> None:
 def running(lxcpath: Path, name: str) -> bool:
     """Whether a monitor listens, by the kernel's table of sockets and no tool of either side."""
     wanted = f"@{lxcpath}/{name}/command"
-    return any(line.endswith(wanted) for line in Path("/proc/net/unix").read_text().splitlines())
+    return any(line.endswith(wanted) for line in Path("/proc/net/unix").read_text(errors="surrogateescape").splitlines())
 
 
 def remove_empty_cgroups(name: str) -> None:
@@ -138,7 +138,7 @@ class Host:
         self.monitors = _monitors()
         self.sockets = {
             name
-            for name in (line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines())
+            for name in (line.split()[-1] for line in Path("/proc/net/unix").read_text(errors="surrogateescape").splitlines())
             if name.endswith("/command") and "/lxct" in name
         }
 
