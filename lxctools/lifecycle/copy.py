@@ -153,7 +153,7 @@ def build(
         if not wishes.allow_running:
             source.refuse_running()  # it may have been started meanwhile
         source.read()  # and restored, or moved to another storage
-        spec = storage.Spec(work, name, wishes.options, watch(partial, source.conf["lxc.idmap"], undo))
+        spec = storage.Spec(work, name, wishes.options, watch(partial, source.conf["lxc.idmap"], undo), final)
         made = _clone(source, spec, wishes, progress)
         for path in made.vanished[:10]:
             log.warn(f"{path} vanished while it was copied")

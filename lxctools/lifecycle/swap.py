@@ -106,7 +106,7 @@ def _remove_outside(folder: str, old: Config) -> None:
     if not path or not old["lxc.rootfs.managed"] or not (old.rootfs_type or os.path.lexists(path)) or keeps_rootfs(folder, path):
         return
     module = storage.for_config(old)
-    outside = [thing for thing in module.belongings(path) if not files.is_below(thing, folder)]
+    outside = [thing for thing in module.belongings(path) if not (thing.startswith("/") and files.is_below(thing, folder))]
     new = Config.read(f"{folder}/{CONFIG}")
     now = storage.for_config(new).belongings(str.__str__(new["lxc.rootfs.path"])) if new["lxc.rootfs.path"] else []
     if not outside or set(outside) & set(now):

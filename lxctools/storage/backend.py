@@ -95,16 +95,24 @@ class Info:
 class Spec:
     """What a new root file system is wanted for: the container's folder, and the --dir, --fssize ... options.
 
-    begun: called with TYPE:PATH of what a backend has made and not filled yet, while signals are held.
+    begun: called with TYPE:PATH of what a backend has made and not filled yet, while signals are held. final: where the folder
+    is going to be, if not where it is.
     """
 
-    __slots__ = ("begun", "folder", "name", "options")
+    __slots__ = ("begun", "final", "folder", "name", "options")
 
-    def __init__(self, folder: str, name: str, options: dict[str, str], begun: Callable[[str], object] | None = None) -> None:
+    def __init__(
+        self, folder: str, name: str, options: dict[str, str], begun: Callable[[str], object] | None = None, final: str = ""
+    ) -> None:
         self.folder = folder
         self.name = name
         self.options = options
         self.begun = begun
+        self.final = final or folder
+
+    def with_options(self, options: dict[str, str]) -> Spec:
+        """The same with other options."""
+        return Spec(self.folder, self.name, options, self.begun, self.final)
 
     def begins(self, value: str) -> None:
         """Tell that there is now what destroy() of this type removes by this path."""

@@ -170,7 +170,7 @@ def _copy(job: _Job, target: str) -> Cloned:
     if module.INFO.is_block:
         _choose_size(job)
     options = {name: value for name, value in job.spec.options.items() if name != "dir" or target == "dir"}
-    value, made = module.create(storage.Spec(job.spec.folder, job.spec.name, options, job.spec.begun))
+    value, made = module.create(job.spec.with_options(options))
     path = value.partition(":")[2]
     if not made:
         raise LxcError(f"cannot copy into {path}: it is there already", remedy="remove it, or choose another place")
@@ -212,7 +212,7 @@ def _choose_size(job: _Job) -> None:
     elif "fssize" not in options:
         with opened(job.module, job.path, "") as source:
             options["fssize"] = str(room_for(used(source.path)))
-    job.spec = storage.Spec(job.spec.folder, job.spec.name, options, job.spec.begun)
+    job.spec = job.spec.with_options(options)
 
 
 def room_for(size: int) -> int:

@@ -69,7 +69,7 @@ def _make(dataset: str, spec: Spec) -> tuple[str, bool]:
     if exists(dataset):
         raise LxcError(f"cannot make the zfs dataset {dataset}: it exists", remedy="choose another name, or another --zfsroot")
     with held():
-        _zfs("create", "-o", f"mountpoint={spec.rootfs}", "-o", "canmount=noauto", "-p", dataset)
+        _zfs("create", "-o", f"mountpoint={spec.final}/rootfs", "-o", "canmount=noauto", "-p", dataset)
         spec.begins(f"zfs:{dataset}")
     try:
         folder_backend.make_mount_point(spec)
@@ -85,16 +85,17 @@ def depends(source_value: str) -> bool:
 
 
 def snapshot(source_value: str, spec: Spec) -> str:
-    """A clone of a snapshot of the source, beside it. Raises LxcError."""
+    """A clone of a snapshot of the source, beside it. Raises LxcError.
+
+    Both have the container's name, as LXC gives it; where that is taken, with a number: every container has a snap0, and one
+    that is restored in place has its own name still.
+    """
     source = _dataset(source_value.partition(":")[2])
-    dataset = f"{source.rpartition('/')[0] or source}/{spec.name}"
-    if exists(dataset):
-        raise LxcError(f"cannot make the zfs dataset {dataset}: it exists", remedy="choose another name")
-    saved = f"{source}@{spec.name}"
+    dataset, saved = _free_names(source, spec.name)
     with held():
         _zfs("snapshot", "-r", saved)
         try:
-            _zfs("clone", "-p", "-o", "canmount=noauto", "-o", f"mountpoint={spec.rootfs}", saved, dataset)
+            _zfs("clone", "-p", "-o", "canmount=noauto", "-o", f"mountpoint={spec.final}/rootfs", saved, dataset)
             spec.begins(f"zfs:{dataset}")
         except BaseException:
             _remove_clone(dataset, saved)
@@ -105,6 +106,18 @@ def snapshot(source_value: str, spec: Spec) -> str:
         _remove_clone(dataset, saved)
         raise
     return f"zfs:{dataset}"
+
+
+def _free_names(source: str, name: str) -> tuple[str, str]:
+    """The names of a clone and of the snapshot that it is one of."""
+    parent = source.rpartition("/")[0] or source
+    number = 0
+    while True:
+        last = f"{name}.{number}" if number else name
+        names = f"{parent}/{last}", f"{source}@{last}"
+        if not any(map(exists, names)):
+            return names
+        number += 1
 
 
 def _remove_clone(dataset: str, saved: str) -> None:
@@ -123,17 +136,33 @@ def folders(path: str) -> list[str]:
 
 
 def destroy(path: str, beat: Callable[[], object] | None = None, maps: Sequence[IdMap] = ()) -> None:
-    """zfs destroy -r, and the snapshot of another dataset that it was cloned from. Raises LxcError."""
+    """zfs destroy -r, and the snapshot of another dataset that it was cloned from. Raises LxcError.
+
+    Its own snapshots go to their clones before, which stay whole: zfs removes nothing of which there are clones.
+    """
     dataset = _dataset(path)
     if "/" not in dataset or "@" in dataset:
         raise LxcError(f"refusing to remove {dataset}: it is a whole pool or a snapshot", remedy="remove it by hand if it is yours")
     if not exists(dataset):
         log.info(f"the zfs dataset {dataset} is gone already")
         return
+    involved = [dataset, *_promote_clones(dataset)]
     origin = _zfs("get", "-H", "-o", "value", "origin", dataset)
     _zfs("destroy", "-r", dataset)
-    if "@" in origin and origin.rpartition("@")[2] == dataset.rpartition("/")[2]:
+    if "@" in origin and origin.rpartition("@")[2] in [name.rpartition("/")[2] for name in involved]:
         _zfs("destroy", "-r", origin)  # one that snapshot() made; others are somebody else's
+
+
+def _promote_clones(dataset: str) -> list[str]:
+    """Give the snapshots of a dataset that have clones to those; returns the new owners. Raises LxcError."""
+    promoted: list[str] = []
+    while True:
+        rows = [line.partition("\t") for line in _zfs("list", "-H", "-d", "1", "-t", "snapshot", "-o", "name,clones", dataset).splitlines()]
+        clones = [clones.split(",")[0] for _name, _tab, clones in rows if clones not in ("", "-")]
+        if not clones or clones[-1] in promoted:
+            return promoted
+        _zfs("promote", clones[-1])  # of the latest: those before it go along
+        promoted.append(clones[-1])
 
 
 def mount(path: str, target: str) -> None:

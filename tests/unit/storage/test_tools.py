@@ -181,7 +181,7 @@ def test_a_dataset(tools: Tools, tmp_path: Path) -> None:
 def test_a_clone_of_a_dataset(tools: Tools, tmp_path: Path) -> None:
     tools.answer("zfs get", 1, "dataset does not exist")
     assert zfs.snapshot("zfs:tank/lxc/c0", spec(tmp_path)) == "zfs:tank/lxc/c1"
-    assert tools.said()[1:] == [
+    assert tools.said()[2:] == [
         "zfs snapshot -r tank/lxc/c0@c1",
         f"zfs clone -p -o canmount=noauto -o mountpoint={tmp_path}/c1/rootfs tank/lxc/c0@c1 tank/lxc/c1",
     ]
@@ -203,7 +203,12 @@ def test_removing_a_dataset(tools: Tools, origin: str, also: list[str]) -> None:
     tools.answer("zfs get -H -o name", 0, "tank/lxc/c1")
     tools.answer("zfs get -H -o value origin", 0, origin)
     zfs.destroy("tank/lxc/c1")
-    assert tools.said()[2:] == ["zfs destroy -r tank/lxc/c1", *also]
+    assert tools.said()[1:] == [
+        "zfs list -H -d 1 -t snapshot -o name,clones tank/lxc/c1",
+        "zfs get -H -o value origin tank/lxc/c1",
+        "zfs destroy -r tank/lxc/c1",
+        *also,
+    ]
 
 
 @pytest.mark.parametrize("path", ["tank", "tank/lxc@c1"])
