@@ -168,8 +168,14 @@ def _refuse_dependants(folder: str) -> None:
 
 
 def _restoring(conf: Config, *, quiet: bool) -> Wishes:
-    shares = storage.for_config(conf).INFO.can_snapshot  # other storage is restored by a full copy
-    return Wishes(backend=storage.type_of(conf), snapshot=shares, maybe_snapshot=shares, quiet=quiet)
+    """As what the container is now, of the size that it has. Storage without snapshots is restored by a full copy."""
+    module, path = storage.for_config(conf), str.__str__(conf["lxc.rootfs.path"])
+    shares = module.INFO.can_snapshot
+    options = {}
+    if module.INFO.is_block and not shares and module.exists(path):
+        size, fstype = module.size_and_type(path)
+        options = {"fssize": str(size), "fstype": fstype}
+    return Wishes(backend=storage.type_of(conf), options=options, snapshot=shares, maybe_snapshot=shares, quiet=quiet)
 
 
 def _find(name: str, lxcpath: str, snapshot: str) -> Source:

@@ -15,6 +15,7 @@ from lxctools import log
 from lxctools.errors import LxcError
 from lxctools.lifecycle import snapshot, steps, swap
 from lxctools.lifecycle.recover import settle
+from lxctools.storage import loop
 from tests import host
 from tests.trees import Disk
 
@@ -77,16 +78,19 @@ def test_one_that_is_not_its_own_stays(disk: Path, why: str) -> None:
     assert swap.STAGE not in in_folder(disk)
 
 
-def test_an_old_image_elsewhere_goes(disk: Path) -> None:
+@pytest.mark.parametrize(("fstype", "size"), [("ext3", 20 << 20), ("ext4", 1100 << 20)])
+def test_an_old_image_elsewhere_goes(disk: Path, fstype: str, size: int) -> None:
+    """The new one is like it: C LXC makes one of 1 GiB with ext4."""
     image = disk / "image"
     with image.open("wb") as file:
-        file.truncate(16 << 20)
-    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+        file.truncate(size)
+    subprocess.run([f"mkfs.{fstype}", "-q", image], check=True)
     container(disk, f"loop:{image}")
     snapshot.create("c1", str(disk), quiet=True)
     snapshot.restore("c1", str(disk), "snap0", quiet=True)
     assert not image.exists() and f"loop:{disk}/c1/rootdev\n" in (disk / "c1/config").read_text()
     assert in_folder(disk) == ["config", "rootdev", "rootfs", "snaps"]
+    assert loop.size_and_type(f"{disk}/c1/rootdev") == (size, fstype)
 
 
 def subvolumes(folder: Path) -> list[str]:
