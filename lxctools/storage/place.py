@@ -6,13 +6,11 @@ from __future__ import annotations
 import os
 
 from ..errors import LxcError, describe
-from ..linux import mount as kernel
+from ..linux import detached
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType, TracebackType
-
-_TO_FD = kernel.MOVE_MOUNT_F_EMPTY_PATH | kernel.MOVE_MOUNT_T_EMPTY_PATH
 
 
 class Place:
@@ -52,7 +50,7 @@ def attach(tree: int, target: str, what: str) -> None:
     try:
         place = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            kernel.move_mount(tree, "", place, "", _TO_FD)
+            detached.attach(tree, place)
         finally:
             os.close(place)
     except OSError as error:
