@@ -1,12 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Progress of what takes longer than a second.
 
-On a terminal a line that rewrites itself and is gone at the end; with JSON chosen one object a line, also where there is no
-terminal; elsewhere nothing.
-
-    {"progress": "removing c1", "seconds": 1.2, "count": 812}
-    {"progress": "removing c1", "seconds": 3.0, "count": 2410, "done": true}
-    {"progress": "copying c1", "seconds": 3.0, "bytes": 730000000, "bytes_per_second": 243333333, "total": 913000000}
+On a terminal a line that rewrites itself and is gone at the end; elsewhere nothing.
 
 Bytes are shown with their rate, and once the total is known, with the time that is left.
 """
@@ -22,14 +17,6 @@ if TYPE_CHECKING:
 
 _AFTER = 1.0
 _EVERY = 0.2
-LINE, JSON, NOTHING = "line", "json", "nothing"
-_mode = LINE
-
-
-def show_as(mode: str) -> None:
-    """How progress is shown from now on: LINE, JSON or NOTHING."""
-    global _mode
-    _mode = mode
 
 
 class Progress:
@@ -39,15 +26,13 @@ class Progress:
     counted are bytes.
     """
 
-    __slots__ = ("_bytes", "_fd", "_json", "_last", "_shown", "_started", "_total", "_what", "count")
+    __slots__ = ("_bytes", "_fd", "_last", "_shown", "_started", "_total", "_what", "count")
 
     def __init__(self, what: str, fd: int = 2, *, quiet: bool = False, in_bytes: bool = False) -> None:
         self._what = what
         self._bytes = in_bytes
         self._total = 0
-        self._json = _mode == JSON
-        wanted = not quiet and (self._json or (_mode == LINE and _is_terminal(fd)))
-        self._fd = fd if wanted else -1
+        self._fd = fd if not quiet and _is_terminal(fd) else -1
         self._started = self._last = time.monotonic()
         self._shown = False
         self.count = 0
@@ -73,18 +58,11 @@ class Progress:
             return
         self._last = now
         self._shown = True
-        if self._json:
-            self._write(self._object(now))
-        else:
-            text = f"{self._what} ({now - self._started:.0f} s{self._counted(now - self._started)})"
-            self._write(f"\r\033[K{text[: _width(self._fd) - 1]}")
+        text = f"{self._what} ({now - self._started:.0f} s{self._counted(now - self._started)})"
+        self._write(f"\r\033[K{text[: _width(self._fd) - 1]}")
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        if not self._shown:
-            return
-        if self._json:
-            self._write(self._object(time.monotonic(), done=kind is None))
-        else:
+        if self._shown:
             self._write("\r\033[K")
 
     def _counted(self, seconds: float) -> str:
@@ -95,16 +73,6 @@ class Progress:
         if self._total > self.count > 0:
             text += f", {duration((self._total - self.count) / rate)} left"
         return text
-
-    def _object(self, now: float, *, done: bool | None = None) -> str:
-        seconds = now - self._started
-        counted = f'"count": {self.count}'
-        if self._bytes:
-            counted = f'"bytes": {self.count}, "bytes_per_second": {self.count / seconds if seconds else 0:.0f}'
-            if self._total:
-                counted += f', "total": {self._total}'
-        end = "" if done is None else f', "done": {"true" if done else "false"}'
-        return f'{{"progress": {quoted(self._what)}, "seconds": {seconds:.1f}, {counted}{end}}}\n'
 
     def _write(self, text: str) -> None:
         try:
@@ -130,23 +98,6 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def quoted(text: str) -> str:
-    """A JSON string (RFC 8259), in ASCII; the json module costs more than the commands that would use it."""
-    parts = []
-    for character in text:
-        code = ord(character)
-        if character in '"\\':
-            parts.append("\\" + character)
-        elif 32 <= code < 127:
-            parts.append(character)
-        elif code < 0x10000:
-            parts.append(f"\\u{code:04x}")
-        else:
-            code -= 0x10000
-            parts.append(f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}")
-    return '"' + "".join(parts) + '"'
 
 
 def _is_terminal(fd: int) -> bool:

@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lxctools import progress
-from lxctools.progress import Progress, duration, quoted, size
+from lxctools.progress import Progress, duration, size
 
 
 class Clock:
@@ -48,12 +45,6 @@ def pipe() -> Iterator[tuple[int, int]]:
     os.close(reader)
     os.close(writer)
 
-
-@pytest.fixture
-def as_json() -> Iterator[None]:
-    progress.show_as(progress.JSON)
-    yield
-    progress.show_as(progress.LINE)
 
 
 def read(fd: int) -> str:
@@ -106,46 +97,18 @@ def test_a_narrow_terminal_is_not_overrun(terminal: tuple[int, int], clock: Cloc
         assert read(terminal[0]) == "\r\x1b[Ksomething with a lo"
 
 
-def test_json_lines(pipe: tuple[int, int], clock: Clock, as_json: None) -> None:
-    with pytest.raises(KeyError), Progress('a "b"', pipe[1]) as beat:
-        clock.now += 2
-        beat(5)
-        assert json.loads(read(pipe[0])) == {"progress": 'a "b"', "seconds": 2.0, "count": 5}
-        raise KeyError
-    assert json.loads(read(pipe[0])) == {"progress": 'a "b"', "seconds": 2.0, "count": 5, "done": False}
-    with Progress("c", pipe[1]) as beat:
-        clock.now += 2
-        beat()
-    assert json.loads(read(pipe[0]).splitlines()[-1])["done"] is True
 
-
-def test_nothing_at_all(terminal: tuple[int, int], clock: Clock) -> None:
-    progress.show_as(progress.NOTHING)
-    try:
-        with Progress("x", terminal[1]) as beat:
-            clock.now += 2
-            beat()
-    finally:
-        progress.show_as(progress.LINE)
-    assert read(terminal[0]) == ""
-
-
-def test_a_reader_that_has_gone_stops_nothing(clock: Clock, as_json: None) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    with Progress("x", writer) as beat:
+def test_a_terminal_that_has_gone_stops_nothing(clock: Clock) -> None:
+    master, slave = os.openpty()
+    with Progress("x", slave) as beat:
+        os.close(master)
         clock.now += 2
         beat()
         clock.now += 2
         beat()
-    os.close(writer)
+    os.close(slave)
     assert beat.count == 2
 
-
-@given(st.text())
-def test_quoting(text: str) -> None:
-    made = quoted(text)
-    assert made.isascii() and json.loads(made) == text
 
 
 def test_bytes_have_a_rate_and_a_time_left(terminal: tuple[int, int], clock: Clock) -> None:
@@ -166,13 +129,6 @@ def test_bytes_have_a_rate_and_a_time_left(terminal: tuple[int, int], clock: Clo
         beat.reached(2_700_000_000)
         assert read(master) == "\r\x1b[Kcopying c1 (6 s, 2.7 GB, 450 MB/s)", "more than was expected"
 
-
-def test_bytes_in_json(pipe: tuple[int, int], clock: Clock, as_json: None) -> None:
-    with Progress("c", pipe[1], in_bytes=True) as beat:
-        beat.expect(4000)
-        clock.now += 2
-        beat.reached(3000)
-        assert json.loads(read(pipe[0])) == {"progress": "c", "seconds": 2.0, "bytes": 3000, "bytes_per_second": 1500, "total": 4000}
 
 
 def test_sizes_and_durations() -> None:
