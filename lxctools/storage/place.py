@@ -7,6 +7,7 @@ import os
 
 from ..errors import LxcError, describe
 from ..linux import detached
+from ..linux.rename import syncfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,19 +15,30 @@ if TYPE_CHECKING:
 
 
 class Place:
-    """path: the folder, while the block runs. fd: of its mount, -1 for a folder."""
+    """path: the folder, while the block runs. fd: of its mount, -1 for a folder.
 
-    __slots__ = ("fd", "path")
+    filled: what it is, if it is written to: the end of the block raises LxcError when not all that was written is on the device.
+    """
 
-    def __init__(self, path: str, fd: int = -1) -> None:
+    __slots__ = ("fd", "filled", "path")
+
+    def __init__(self, path: str, fd: int = -1, filled: str = "") -> None:
         self.path = path if fd < 0 else f"/proc/self/fd/{fd}"
         self.fd = fd
+        self.filled = filled
 
     def __enter__(self) -> Place:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        if self.fd >= 0:
+        if self.fd < 0:
+            return
+        try:
+            if self.filled and kind is None:
+                syncfs(self.path)  # the unmounting would do it, too, and tell nobody of a pool that was full
+        except OSError as error:
+            raise LxcError(f"cannot write the root file system {self.filled}: {describe(error)}", remedy="look at the kernel's log") from error
+        finally:
             os.close(self.fd)  # the last reference unmounts it, and frees its loop device
             self.fd = -1
 
@@ -42,7 +54,7 @@ def opened_to_fill(module: ModuleType, path: str) -> Place:
     """Where a new root file system is filled: of an overlay the lower folder. Raises LxcError."""
     if module.INFO.is_folder:
         return Place(path)
-    return Place(path, module.open_to_fill(path))
+    return Place(path, module.open_to_fill(path), f"{module.INFO.name}:{path}")
 
 
 def attach(tree: int, target: str, what: str) -> None:
