@@ -23,7 +23,7 @@ _F_OFD_GETLK, _F_OFD_SETLK = 36, 37
 _FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, pid
 _FIRST_STEP, _LAST_STEP = 0.001, 0.02  # seconds between two tries
 PATIENCE = 60.0
-_VOLUME, _GONE = "volume", "gone"
+_VOLUME, _GONE, _INTENDED = "volume", "gone", "intended"
 
 ABSENT, ONGOING, ABANDONED = "absent", "ongoing", "abandoned"
 
@@ -118,6 +118,10 @@ class PartialLock:
         status = os.stat(path)
         self._write(f"{_place(status, os.fstat(self._fd))} {status.st_ino} {path}")
 
+    def intend(self, path: str, mark: str) -> None:
+        """Remember that TYPE:PATH is about to be made, and is this creation's if it has this mark. Raises OSError."""
+        self._write(f"{_INTENDED} {mark} {path}")
+
     def gone(self, path: str) -> None:
         """Take back a note: another one that gets the name is not this command's. Raises OSError."""
         self._write(f"{_GONE} - {path}")
@@ -169,12 +173,11 @@ def noted(lxcpath: str, name: str) -> list[str]:
 
     Raises OSError.
     """
-    with open(f"{lxcpath}/{name}/partial", "rb") as file:
-        entries = file.read().decode("utf-8", "surrogateescape").split("\0")
-        mark = os.fstat(file.fileno())
+    entries, mark = _entries(lxcpath, name)
     found: list[str] = []
-    for entry in entries[:-1]:  # what follows the last NUL was not written to its end
-        place, inode, path = entry.split(" ", 2)
+    for place, inode, path in entries:
+        if place == _INTENDED:
+            continue
         if place in (_VOLUME, _GONE):
             found = [other for other in found if other != path] + [path] * (place == _VOLUME)
             continue
@@ -187,6 +190,29 @@ def noted(lxcpath: str, name: str) -> list[str]:
         else:
             log.tell(f"left {path} alone: it is not the folder that the interrupted command had there")
     return found
+
+
+def intended(lxcpath: str, name: str) -> list[tuple[str, str]]:
+    """(TYPE:PATH, mark) of what an abandoned creation was about to make, and has not noted as made. Raises OSError."""
+    found: dict[str, str] = {}
+    for place, mark, path in _entries(lxcpath, name)[0]:
+        if place == _INTENDED:
+            found[path] = mark
+        elif place in (_VOLUME, _GONE):
+            found.pop(path, None)
+    return list(found.items())
+
+
+def _entries(lxcpath: str, name: str) -> tuple[list[tuple[str, str, str]], os.stat_result]:
+    """The notes of a mark, and its own status."""
+    with open(f"{lxcpath}/{name}/partial", "rb") as file:
+        entries = file.read().decode("utf-8", "surrogateescape").split("\0")
+        mark = os.fstat(file.fileno())
+    found = []
+    for entry in entries[:-1]:  # what follows the last NUL was not written to its end
+        place, inode, path = entry.split(" ", 2)
+        found.append((place, inode, path))
+    return found, mark
 
 
 def _place(status: os.stat_result, mark: os.stat_result) -> str:

@@ -25,7 +25,7 @@ from . import clonehook, dependants
 from .copyconf import Move, rewrite
 from .folder import CONFIG
 from .recover import settle
-from .reserve import reserve, watch
+from .reserve import intend, reserve, watch
 from .steps import step
 
 TYPE_CHECKING = False
@@ -153,7 +153,7 @@ def build(
         if not wishes.allow_running:
             source.refuse_running()  # it may have been started meanwhile
         source.read()  # and restored, or moved to another storage
-        spec = storage.Spec(work, name, wishes.options, watch(partial, source.conf["lxc.idmap"], undo), final)
+        spec = storage.Spec(work, name, wishes.options, watch(partial, source.conf["lxc.idmap"], undo), final, intend(partial))
         made = _clone(source, spec, wishes, progress)
         for path in made.vanished[:10]:
             log.warn(f"{path} vanished while it was copied")

@@ -31,7 +31,7 @@ from ..template.run import find_template, run_template
 from ..undo import Undo, held
 from . import child
 from .folder import CONFIG, keep_rootfs
-from .reserve import give, make_parents, refuse_existing, reserve, watch
+from .reserve import give, intend, make_parents, refuse_existing, reserve, watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -176,7 +176,8 @@ def _make_rootfs(
     else:
         if options.get("dir"):
             make_parents(options["dir"], this.undo)
-        value, made = module.create(storage.Spec(this.folder, this.name, options, watch(this.partial, conf["lxc.idmap"], this.undo)))
+        begun = watch(this.partial, conf["lxc.idmap"], this.undo)
+        value, made = module.create(storage.Spec(this.folder, this.name, options, begun, intended=intend(this.partial)))
         path = value.partition(":")[2]
         conf.set("lxc.rootfs.path", value)
     if not made and module.INFO.is_folder and not files.is_below(path, this.folder):

@@ -90,7 +90,7 @@ def clear_abandoned(name: str, lxcpath: str) -> bool:
         if conf is not None:
             maps = conf["lxc.idmap"]
         if os.path.getsize(f"{folder}/{MARK}"):
-            made = locks.noted(lxcpath, name)
+            made = noted(lxcpath, name)
         else:
             made = [folder]
             _refuse_outside(conf, folder)
@@ -107,11 +107,26 @@ def clear_abandoned(name: str, lxcpath: str) -> bool:
     return True
 
 
-def remove_noted(noted: Sequence[str], maps: Sequence[IdMap]) -> None:
-    """Remove what a mark notes (locks.noted()), the last first, each by its backend with its guards. Raises LxcError, OSError."""
-    for path in reversed(noted):
+def noted(lxcpath: str, name: str) -> list[str]:
+    """What an abandoned creation has made, as remove_noted() takes it: what it was about to make, and did, and what it noted.
+
+    Raises LxcError, OSError.
+    """
+    return [*(value for value, mark in locks.intended(lxcpath, name) if _has_mark(value, mark)), *locks.noted(lxcpath, name)]
+
+
+def remove_noted(made: Sequence[str], maps: Sequence[IdMap]) -> None:
+    """Remove what a mark notes (noted()), the last first, each by its backend with its guards. Raises LxcError, OSError."""
+    for path in reversed(made):
         kind, _, place = path.partition(":") if not path.startswith("/") else ("dir", "", path)
         storage.load(kind).destroy(place, None, maps)
+
+
+def _has_mark(value: str, mark: str) -> bool:
+    """Whether what a creation was about to make is there, and no namesake that somebody else has made. Raises LxcError."""
+    kind, _, path = value.partition(":")
+    found: bool = storage.load(kind).has_mark(path, mark)
+    return found
 
 
 def read_config(folder: str) -> Config | None:

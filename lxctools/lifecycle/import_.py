@@ -37,7 +37,7 @@ from .copyconf import Move, rewrite
 from .export import CHECKSUM, FILES, FORMAT, LARGEST_TEXT, MANIFEST, ROOTFS, SNAPS, SNAPSHOT_FILES, STDIO, Filter, as_its_root, compressor, hooks_of
 from .folder import CONFIG, MARK
 from .recover import settle
-from .reserve import make_parents, refuse_existing, reserve, watch
+from .reserve import intend, make_parents, refuse_existing, reserve, watch
 from .snapshot import place as snapshots_folder
 from .steps import step
 
@@ -284,7 +284,8 @@ def _make_root(this: _Import, prefix: str, module: ModuleType, folder: str, name
     """An empty root file system; returns its lxc.rootfs.path. Raises LxcError."""
     step("make the root file system")
     value: str
-    value, made = module.create(storage.Spec(folder, name, options, watch(this.partial, this.conf["lxc.idmap"], this.undo)))
+    begun = watch(this.partial, this.conf["lxc.idmap"], this.undo)
+    value, made = module.create(storage.Spec(folder, name, options, begun, intended=intend(this.partial)))
     root = _Root(prefix, module, value)
     if not made:
         raise LxcError(f"cannot unpack into {root.path}: it is there already", remedy="remove it, or choose another name")

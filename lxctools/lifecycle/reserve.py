@@ -71,6 +71,19 @@ def watch(partial: locks.PartialLock | None, maps: Sequence[IdMap], undo: Undo) 
     return begun
 
 
+def intend(partial: locks.PartialLock | None) -> Callable[[str, str], None]:
+    """For Spec.intended: noted in the mark, for whoever comes after a kill -9 that a program has outlived."""
+
+    def intended(value: str, mark: str) -> None:
+        if partial is not None:
+            try:
+                partial.intend(value, mark)
+            except OSError as error:
+                raise LxcError(f"cannot note {value} in {partial.path}: {describe(error)}") from error
+
+    return intended
+
+
 def _make_folder(folder: str) -> bool:
     """False for one that is there: it may hold a log, or somebody's notes, and is not removed by us."""
     before = os.umask(0o002)

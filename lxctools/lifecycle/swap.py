@@ -15,14 +15,14 @@ import errno
 import os
 import stat
 
-from .. import files, locks, log
+from .. import files, log
 from ..config.conf import Config
 from ..errors import LxcError, describe
 from ..idmap.userns import run_in_userns
 from ..linux import btrfs
 from ..linux import rename as kernel
 from ..storage import backend as storage
-from .folder import CONFIG, MARK, keeps_rootfs, read_config, remove_noted
+from .folder import CONFIG, MARK, keeps_rootfs, noted, read_config, remove_noted
 from .shared import refuse_shared
 from .steps import step
 
@@ -82,7 +82,7 @@ def clean(folder: str) -> None:
         maps: Sequence[IdMap] = conf["lxc.idmap"] if conf is not None else ()
         if not os.path.lexists(f"{stage}/{_JOURNAL}"):
             if os.path.lexists(f"{stage}/{MARK}"):
-                remove_noted(locks.noted(folder, STAGE), maps)
+                remove_noted(noted(folder, STAGE), maps)
         elif conf is not None:
             _remove_outside(folder, conf)
         listed = sorted(name for name in os.listdir(stage) if name not in (MARK, CONFIG, _JOURNAL))

@@ -7,7 +7,8 @@ what, on what and why.
     INFO                             what it is like, see Info: callers ask this and not its name
     create(spec)                     make an empty root file system: (value for lxc.rootfs.path, whether this call made it). What
                                      was there before is never removed when the creation fails later. Whatever there is to be
-                                     removed is told to spec.begins() as soon as it is there, with signals held
+                                     removed is told to spec.begins() as soon as it is there, with signals held; spec.intends()
+                                     says before what a program is going to make, if it can carry a mark
     destroy(path, beat, maps)        remove it and nothing outside of it; what is gone already is no failure. beat is called
                                      now and then. maps: remove it as that container's root (a caller other than root)
     mount(path, target)              mount it on a folder, with what is mounted in it
@@ -23,7 +24,9 @@ Where the root file system is no folder (INFO.is_folder), these too:
 
 Where INFO.can_snapshot: snapshot(source_value, spec), which makes a clone in constant time and returns its lxc.rootfs.path, and
 depends(source_value): whether the source must stay as long as that clone. Where INFO.is_block: size_and_type(path), bytes and
-file system. Where INFO.is_layered: lowers(path), folders it cannot be without and destroy() leaves alone.
+file system. Where INFO.is_layered: lowers(path), folders it cannot be without and destroy() leaves alone. Where it is made in a
+place that the new container's folder does not tell (a volume group, a dataset, a pool): beside(path), the options that put
+another one into the same place. Where it can carry the mark that spec.intends() gave: has_mark(path, mark).
 """
 
 from __future__ import annotations
@@ -96,23 +99,39 @@ class Spec:
     """What a new root file system is wanted for: the container's folder, and the --dir, --fssize ... options.
 
     begun: called with TYPE:PATH of what a backend has made and not filled yet, while signals are held. final: where the folder
-    is going to be, if not where it is.
+    is going to be, if not where it is. intended: called with TYPE:PATH and a mark before a program makes it, which may come to
+    its end when this process has been killed.
     """
 
-    __slots__ = ("begun", "final", "folder", "name", "options")
+    __slots__ = ("begun", "final", "folder", "intended", "name", "options")
 
     def __init__(
-        self, folder: str, name: str, options: dict[str, str], begun: Callable[[str], object] | None = None, final: str = ""
+        self,
+        folder: str,
+        name: str,
+        options: dict[str, str],
+        begun: Callable[[str], object] | None = None,
+        final: str = "",
+        intended: Callable[[str, str], object] | None = None,
     ) -> None:
         self.folder = folder
         self.name = name
         self.options = options
         self.begun = begun
         self.final = final or folder
+        self.intended = intended
 
     def with_options(self, options: dict[str, str]) -> Spec:
         """The same with other options."""
-        return Spec(self.folder, self.name, options, self.begun, self.final)
+        return Spec(self.folder, self.name, options, self.begun, self.final, self.intended)
+
+    def intends(self, value: str) -> str:
+        """Tell what is about to be made; returns the mark by which it is known, "" when nobody wants one."""
+        if self.intended is None:
+            return ""
+        mark = f"lxctools-{os.urandom(8).hex()}"
+        self.intended(value, mark)
+        return mark
 
     def begins(self, value: str) -> None:
         """Tell that there is now what destroy() of this type removes by this path."""

@@ -170,6 +170,8 @@ def _copy(job: _Job, target: str) -> Cloned:
     if module.INFO.is_block:
         _choose_size(job)
     options = {name: value for name, value in job.spec.options.items() if name != "dir" or target == "dir"}
+    if target == job.kind and hasattr(module, "beside"):
+        options = {**module.beside(job.path), **options}
     value, made = module.create(job.spec.with_options(options))
     path = value.partition(":")[2]
     if not made:

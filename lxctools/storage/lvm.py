@@ -37,16 +37,14 @@ def is_usable(lxcpath: str) -> bool:
     return os.path.isdir(f"/dev/{system_value('lxc.bdev.lvm.vg')}")
 
 
-def _attributes(device: str) -> str:
-    try:
-        result = tool(["lvs", "--unbuffered", "--noheadings", "-o", "lv_attr", device])
-    except LxcError:
-        return ""
+def _lvs(field: str, device: str) -> str:
+    """A field of a volume, "" when there is none. Waits for a command of LVM that is at work. Raises LxcError without LVM."""
+    result = tool(["lvs", "--unbuffered", "--noheadings", "-o", field, device])
     return result.text().strip() if result.status == 0 else ""
 
 
 def _has(device: str, letter: tuple[int, str]) -> bool:
-    attributes = _attributes(device)
+    attributes = _lvs("lv_attr", device)
     return attributes[letter[0] : letter[0] + 1] == letter[1]
 
 
@@ -72,8 +70,9 @@ def _make(spec: Spec, group: str, name: str) -> tuple[str, bool]:
     pool = f"/dev/{group}/{spec.options.get('thinpool') or system_value('lxc.bdev.lvm.thin_pool') or 'lxc'}"
     size = f"{size_option(spec.options, DEFAULT_SIZE)}b"
     words = ["--thinpool", pool, "-V"] if _has(pool, _THIN_POOL) else ["-L"]
+    mark = _tag(spec.intends(f"lvm:{device}"))
     with held():  # lvcreate itself tells that one is there: nothing of it can be undone before it has made ours
-        _lvcreate([*words, size, group, "-n", name], device)
+        _lvcreate([*mark, *words, size, group, "-n", name], device)
         spec.begins(f"lvm:{device}")
     try:
         make_filesystem(spec.options.get("fstype") or DEFAULT_FSTYPE, device)
@@ -84,10 +83,24 @@ def _make(spec: Spec, group: str, name: str) -> tuple[str, bool]:
     return f"lvm:{device}", True
 
 
+def _tag(mark: str) -> list[str]:
+    return ["--addtag", mark] if mark else []
+
+
+def has_mark(path: str, mark: str) -> bool:
+    """Whether there is this volume, made with this mark. Raises LxcError without LVM."""
+    return mark in _lvs("lv_tags", path).split(",")
+
+
 def _remove(device: str) -> None:
     result = tool(["lvremove", "-f", device], _QUIET)
     if result.status != 0:
         raise LxcError(f"cannot remove the logical volume {device}: lvremove {result.why()}")
+
+
+def beside(path: str) -> dict[str, str]:
+    """The volume group."""
+    return {"vgname": os.path.basename(os.path.dirname(path))}
 
 
 def depends(source_value: str) -> bool:
@@ -106,8 +119,9 @@ def snapshot(source_value: str, spec: Spec) -> str:
     size, fstype = size_and_type(source)
     # LVM gives thin snapshots a mark that keeps them from being activated: -kn.
     words = ["-kn", "-s"] if _has(source, _THIN_VOLUME) else ["-s", "-L", f"{size_option(spec.options, size)}b"]
+    mark = _tag(spec.intends(f"lvm:{device}"))
     with held():
-        result = tool(["lvcreate", *words, "-n", name, source], _QUIET)
+        result = tool(["lvcreate", *mark, *words, "-n", name, source], _QUIET)
         if result.status != 0:
             raise LxcError(f"cannot snapshot {source} as {device}: lvcreate {result.why()}")
         spec.begins(f"lvm:{device}")
@@ -139,8 +153,8 @@ def size_and_type(path: str) -> tuple[int, str]:
 
 
 def exists(path: str) -> bool:
-    """Whether the device is there."""
-    return os.path.exists(path)
+    """Whether the volume is there, active or not: thin snapshots by C LXC never are. Raises LxcError without LVM."""
+    return os.path.exists(path) or bool(path.startswith("/dev/") and _lvs("lv_attr", path))
 
 
 def belongings(path: str) -> list[str]:
@@ -157,7 +171,7 @@ def destroy(path: str, beat: Callable[[], object] | None = None, maps: Sequence[
     """lvremove -f. Raises LxcError; one that is gone is no failure."""
     if not path.startswith("/dev/") or path.count("/") != 3:
         raise LxcError(f"refusing to remove {path}: it is not /dev/VG/LV", remedy="remove it by hand if it is yours")
-    if not os.path.lexists(path) and not _attributes(path):
+    if not exists(path):
         log.info(f"the logical volume {path} is gone already")
         return
     _remove(path)

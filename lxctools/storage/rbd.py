@@ -63,6 +63,11 @@ def create(spec: Spec) -> tuple[str, bool]:
     return f"rbd:{device}", True
 
 
+def beside(path: str) -> dict[str, str]:
+    """The pool."""
+    return {"rbdpool": path.removeprefix(_PREFIX).partition("/")[0]}
+
+
 def _remove(device: str, user: str = "") -> None:
     if os.path.exists(device):
         _rbd("unmap", device, user=user)

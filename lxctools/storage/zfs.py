@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ..idmap.ranges import IdMap
 
+_MADE = "lxctools:made"  # a property of the user's kind, see zfsprops(7)
 INFO = Info("zfs", host_only=True, can_snapshot=True)
 
 
@@ -68,8 +69,9 @@ def create(spec: Spec) -> tuple[str, bool]:
 def _make(dataset: str, spec: Spec) -> tuple[str, bool]:
     if exists(dataset):
         raise LxcError(f"cannot make the zfs dataset {dataset}: it exists", remedy="choose another name, or another --zfsroot")
+    mark = _property(spec.intends(f"zfs:{dataset}"))
     with held():
-        _zfs("create", "-o", f"mountpoint={spec.final}/rootfs", "-o", "canmount=noauto", "-p", dataset)
+        _zfs("create", *mark, "-o", f"mountpoint={spec.final}/rootfs", "-o", "canmount=noauto", "-p", dataset)
         spec.begins(f"zfs:{dataset}")
     try:
         folder_backend.make_mount_point(spec)
@@ -77,6 +79,26 @@ def _make(dataset: str, spec: Spec) -> tuple[str, bool]:
         destroy(dataset)
         raise
     return f"zfs:{dataset}", True
+
+
+def _property(mark: str) -> list[str]:
+    return ["-o", f"{_MADE}={mark}"] if mark else []
+
+
+def has_mark(path: str, mark: str) -> bool:
+    """Whether there is this dataset or snapshot, made with this mark. Raises LxcError where zfs is missing."""
+    return _mark(path) == mark
+
+
+def _mark(path: str) -> str:
+    result = tool(["zfs", "get", "-H", "-s", "local", "-o", "value", _MADE, path])
+    return result.text().strip() if result.status == 0 else ""
+
+
+def beside(path: str) -> dict[str, str]:
+    """The dataset above."""
+    dataset = _dataset(path)
+    return {"zfsroot": dataset.rpartition("/")[0] or dataset}
 
 
 def depends(source_value: str) -> bool:
@@ -92,10 +114,11 @@ def snapshot(source_value: str, spec: Spec) -> str:
     """
     source = _dataset(source_value.partition(":")[2])
     dataset, saved = _free_names(source, spec.name)
+    marks = [_property(spec.intends(f"zfs:{made}")) for made in (saved, dataset)]
     with held():
-        _zfs("snapshot", "-r", saved)
+        _zfs("snapshot", *marks[0], "-r", saved)
         try:
-            _zfs("clone", "-p", "-o", "canmount=noauto", "-o", f"mountpoint={spec.final}/rootfs", saved, dataset)
+            _zfs("clone", *marks[1], "-p", "-o", "canmount=noauto", "-o", f"mountpoint={spec.final}/rootfs", saved, dataset)
             spec.begins(f"zfs:{dataset}")
         except BaseException:
             _remove_clone(dataset, saved)
@@ -141,6 +164,9 @@ def destroy(path: str, beat: Callable[[], object] | None = None, maps: Sequence[
     Its own snapshots go to their clones before, which stay whole: zfs removes nothing of which there are clones.
     """
     dataset = _dataset(path)
+    if "@" in dataset and _mark(dataset):  # half of a snapshot() that was killed
+        _zfs("destroy", "-r", dataset)
+        return
     if "/" not in dataset or "@" in dataset:
         raise LxcError(f"refusing to remove {dataset}: it is a whole pool or a snapshot", remedy="remove it by hand if it is yours")
     if not exists(dataset):

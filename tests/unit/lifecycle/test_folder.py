@@ -13,6 +13,7 @@ import pytest
 from lxctools import locks, log
 from lxctools.errors import LxcError
 from lxctools.lifecycle.folder import clear_abandoned, remove_folder
+from lxctools.storage import lvm
 
 
 def abandoned(lxcpath: Path, *made: Path) -> Path:
@@ -102,6 +103,35 @@ def test_a_volume_that_the_creation_made_goes(tmp_path: Path) -> None:
     mark.abandon()
     assert clear_abandoned("c1", str(tmp_path)) is True
     assert os.listdir(tmp_path) == ["other"]
+
+
+@pytest.mark.parametrize("carried", ["lxctools-1", "another", ""])
+def test_a_volume_that_a_program_may_have_made_goes_if_it_has_the_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, carried: str) -> None:
+    removed: list[str] = []
+    monkeypatch.setattr(lvm, "has_mark", lambda path, mark: (path, mark) == ("/dev/vg/c1", carried))
+    monkeypatch.setattr(lvm, "destroy", lambda path, beat, maps: removed.append(path))
+    folder = tmp_path / "c1"
+    folder.mkdir()
+    mark = locks.PartialLock(str(folder))
+    mark.note(str(folder))
+    mark.intend("lvm:/dev/vg/c1", "lxctools-1")
+    mark.abandon()
+    assert clear_abandoned("c1", str(tmp_path)) is True
+    assert removed == (["/dev/vg/c1"] if carried == "lxctools-1" else [])
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_was_made_is_no_intention_any_more(tmp_path: Path) -> None:
+    folder = tmp_path / "c1"
+    folder.mkdir()
+    mark = locks.PartialLock(str(folder))
+    mark.intend("lvm:/dev/vg/c1", "lxctools-1")
+    assert locks.intended(str(tmp_path), "c1") == [("lvm:/dev/vg/c1", "lxctools-1")]
+    assert locks.noted(str(tmp_path), "c1") == []
+    mark.note("lvm:/dev/vg/c1")
+    assert locks.intended(str(tmp_path), "c1") == []
+    assert locks.noted(str(tmp_path), "c1") == ["lvm:/dev/vg/c1"]
+    mark.release()
 
 
 def test_an_empty_mark_beside_a_root_file_system_elsewhere(tmp_path: Path) -> None:
