@@ -16,6 +16,7 @@ from lxctools.linux import mount, proc, propagation, sched
 
 from . import host, volumes
 
+_STORAGE = {"needs_dm": volumes.why_no_device_mapper, "needs_zfs": volumes.why_no_zfs, "needs_ceph": volumes.why_no_ceph}
 _REAL = ("containers", "oracle", "faults", "vm/guest")
 
 
@@ -45,10 +46,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "tests/oracle/" in str(item.path):
                 item.add_marker(pytest.mark.skip(reason="needs Debian's lxc as the oracle"))
-    mapped = [item for item in items if item.get_closest_marker("needs_dm")]
-    reason = volumes.why_no_device_mapper() if mapped else ""
-    for item in mapped if reason else ():
-        item.add_marker(pytest.mark.skip(reason=reason))
+    for marker, why_not in _STORAGE.items():
+        wanted = [item for item in items if item.get_closest_marker(marker)]
+        reason = why_not() if wanted else ""
+        for item in wanted if reason else ():
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 _LONGEST_TEST = 240
@@ -59,10 +61,12 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """A test that waits for ever fails, and the others run."""
 
     def over(_number: int, _frame: object) -> None:
-        raise TimeoutError(f"{item.nodeid} took more than {_LONGEST_TEST} s")
+        raise TimeoutError(f"{item.nodeid} took more than {longest} s")
+
+    longest = _LONGEST_TEST * host.SLOWNESS
 
     before = signal.signal(signal.SIGALRM, over)
-    signal.alarm(_LONGEST_TEST)
+    signal.alarm(longest)
     try:
         yield
     finally:

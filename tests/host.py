@@ -15,6 +15,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 OURS = CHECKOUT / "bin"
 THEIRS = Path("/usr/bin")
 BUSYBOX = Path("/bin/busybox")
+# A guest without KVM is ten times as slow as its host, which may be busy: every patience of the tests is multiplied.
+SLOWNESS = 4 if os.environ.get("LXCTOOLS_GUEST") else 1
 
 _APPLETS = (
     "sh cat echo ls ps sleep true false env id hostname mount umount mkdir touch kill ip ifconfig grep tail head "
@@ -36,7 +38,7 @@ def run(
         input=input if input is not None else b"",
         capture_output=True,
         check=check,
-        timeout=timeout,
+        timeout=timeout * SLOWNESS,
         env=env,
         cwd=cwd,
     )
@@ -45,7 +47,7 @@ def run(
 def wait_until(condition: object, seconds: float = 10.0, every: float = 0.02) -> bool:
     """Poll a callable until it is true; False when the time is over."""
     assert callable(condition)
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWNESS
     while time.monotonic() < deadline:
         if condition():
             return True

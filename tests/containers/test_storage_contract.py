@@ -1,30 +1,84 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """One container's life on every storage backend, with real file systems: create, run, copy, snapshot, destroy.
 
-LXCTOOLS_TEST_VG names a volume group that the tests may use (a virtual machine has one): lvm is tested there only, and in
-the thin pool "pool" of it when there is one.
+What a host need not have (LVM, ZFS, Ceph) is tested in the machines of tests/vm; see tests/volumes.py.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests import host
+from tests import host, volumes
 from tests.host import OURS, THEIRS, run
 
-GROUP = os.environ.get("LXCTOOLS_TEST_VG", "")
 HERE = ["dir", "overlay", "btrfs", "loop"]
-ALL = [*HERE, pytest.param("lvm", marks=pytest.mark.skipif(not GROUP, reason="LXCTOOLS_TEST_VG names no volume group"))]
+# Volumes have a place of their own: the fixture that makes it, and what lists what is in it.
+PLACES: dict[str, tuple[str, Callable[[str], set[str]]]] = {
+    "lvm-thick": ("thick_group", volumes.logical_volumes),
+    "lvm-thin": ("thin_group", volumes.logical_volumes),
+    "zfs": ("zfs_root", volumes.datasets),
+    "rbd": ("rbd_pool", volumes.images),
+}
+VOLUMES = [
+    pytest.param("lvm-thick", marks=pytest.mark.needs_dm),
+    pytest.param("lvm-thin", marks=pytest.mark.needs_dm),
+    pytest.param("zfs", marks=pytest.mark.needs_zfs),
+    pytest.param("rbd", marks=pytest.mark.needs_ceph),
+]
+ALL = [*HERE, *VOLUMES]
+BLOCKS = ("loop", "lvm-thick", "lvm-thin", "rbd")
 MAPS = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n"
 # from -> to -> whether a snapshot is possible
-SNAPSHOTS = {("dir", "overlay"), ("overlay", "overlay"), ("btrfs", "btrfs"), ("lvm", "lvm")}
+SNAPSHOTS = {("dir", "overlay"), ("overlay", "overlay"), ("btrfs", "btrfs"), ("lvm", "lvm"), ("zfs", "zfs")}
+_where: dict[str, str] = {}  # kind -> its place in this test
 
 pytestmark = pytest.mark.usefixtures("unchanged_host")
+
+
+@pytest.fixture(scope="module")
+def thick_group() -> Iterator[str]:
+    with volumes.volume_group(pool=0) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def thin_group() -> Iterator[str]:
+    with volumes.volume_group() as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def zfs_root() -> Iterator[str]:
+    with volumes.zfs_pool() as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def rbd_pool() -> Iterator[str]:
+    with volumes.ceph() as name:
+        yield name
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_in_the_places(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Makes the places of the kinds that the test is about, and fails it when something stays there."""
+    kinds = getattr(request.node, "callspec", None)
+    for kind in {*(kinds.params.values() if kinds else ())} & set(PLACES):
+        _where[kind] = request.getfixturevalue(PLACES[kind][0])
+    yield
+    left = {kind: PLACES[kind][1](place) for kind, place in _where.items()}
+    _where.clear()
+    assert not any(left.values()), left
+
+
+def type_of(kind: str) -> str:
+    """The type of lxc.rootfs.path."""
+    return kind.partition("-")[0]
 
 
 @pytest.fixture
@@ -58,7 +112,16 @@ def place(lxcpath: Path) -> Iterator[Path]:
 
 
 def ours(command: str, place: Path, name: str, *words: object, fails: bool = False) -> str:
-    result = run(OURS / f"lxc-{command}", "-P", place, "-n", name, *words)
+    settings = place.parent / "etc"  # over /etc/lxc
+    settings.mkdir(exist_ok=True)
+    keys = {"lvm": "lxc.bdev.lvm.vg", "zfs": "lxc.bdev.zfs.root", "rbd": "lxc.bdev.rbd.rbdpool"}
+    target = str(words[words.index("-B") + 1]) if "-B" in words else ""
+    (settings / "lxc.conf").write_text("".join(f"{keys[type_of(kind)]} = {at}\n" for kind, at in _where.items() if kind == target or type_of(kind) != "lvm"))
+    argv = [OURS / f"lxc-{command}", "-P", place, "-n", name, *(type_of(word) if word in PLACES else word for word in words)]
+    if _where:
+        script = f'mount -t overlay -o lowerdir={settings}:/etc/lxc lxct /etc/lxc && exec "$@"'
+        argv = ["unshare", "-m", "sh", "-c", script, "sh", *argv]
+    result = run(*argv)
     text = (result.stdout + result.stderr).decode()
     assert (result.returncode != 0) == fails, text
     return text
@@ -69,9 +132,14 @@ def create(place: Path, name: str, kind: str, *words: object, more: str = "") ->
     if more:
         (place.parent / "conf.more").write_text(conf.read_text() + more)
         conf = place.parent / "conf.more"
-    size = ["--fssize", "64M"] if kind in ("loop", "lvm") else []
-    group = ["--vgname", GROUP] if kind == "lvm" else []
-    ours("create", place, name, "-B", kind, *size, *group, *words, "-f", conf, "-t", place.parent / "template")
+    ours("create", place, name, "-B", kind, *options(kind), *words, "-f", conf, "-t", place.parent / "template")
+
+
+def options(kind: str) -> list[str]:
+    """What lxc-create is to be told of it."""
+    size = ["--fssize", "64M"] if kind in BLOCKS else []
+    named = {"lvm": "--vgname", "zfs": "--zfsroot", "rbd": "--rbdpool"}
+    return [*size, *([named[type_of(kind)], _where[kind]] if kind in PLACES else [])]
 
 
 def value(place: Path, name: str) -> str:
@@ -99,8 +167,10 @@ def expected(kind: str, place: Path, name: str) -> str:
         "overlay": f"overlay:{folder}/rootfs:{folder}/overlay/delta",
         "btrfs": f"btrfs:{folder}/rootfs",
         "loop": f"loop:{folder}/rootdev",
-        "lvm": f"lvm:/dev/{GROUP}/{name}",
-    }[kind]
+        "lvm": f"lvm:/dev/{_where.get(kind)}/{name}",
+        "zfs": f"zfs:{_where.get(kind)}/{name}",
+        "rbd": f"rbd:/dev/rbd/{_where.get(kind)}/{name}",
+    }[type_of(kind)]
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -110,7 +180,7 @@ def test_a_life(place: Path, kind: str) -> None:
     runs(place, "c1", "echo one >/mark")
     assert runs(place, "c1", "cat /mark", THEIRS) == "one\n"
     ours("copy", place, "c1", "-N", "c2")
-    assert value(place, "c2").startswith(f"{kind}:")
+    assert value(place, "c2") == expected(kind, place, "c2")
     assert runs(place, "c2", "cat /mark; echo two >/mark") == "one\n"
     assert runs(place, "c1", "cat /mark") == "one\n"
     ours("destroy", place, "c2")
@@ -118,7 +188,7 @@ def test_a_life(place: Path, kind: str) -> None:
     assert os.listdir(place) == []
 
 
-@pytest.mark.parametrize("kind", HERE)
+@pytest.mark.parametrize("kind", ALL)
 def test_id_maps(place: Path, kind: str) -> None:
     place.chmod(0o755)
     create(place, "c1", kind, more=MAPS)
@@ -135,19 +205,19 @@ def test_id_maps(place: Path, kind: str) -> None:
 def test_copies(place: Path, source: str, target: str) -> None:
     create(place, "c1", source)
     runs(place, "c1", "echo one >/mark; rm /etc/group")
-    words = ["-L", "80M"] if target in ("loop", "lvm") else []
+    words = ["-L", "80M"] if target in BLOCKS else []
     ours("copy", place, "c1", "-N", "c2", "-B", target, *words)
-    assert value(place, "c2").partition(":")[0] == target
+    assert value(place, "c2") == expected(target, place, "c2")
     assert runs(place, "c2", "cat /mark; ls /etc; cat /etc/hostname") == "one\nhostname\npasswd\nc2"
     ours("destroy", place, "c2")
     ours("destroy", place, "c1")
 
 
-@pytest.mark.parametrize("target", [*ALL, "zfs"])
+@pytest.mark.parametrize("target", ALL)
 @pytest.mark.parametrize("source", ALL)
 def test_snapshots(place: Path, source: str, target: str) -> None:
     create(place, "c1", source)
-    possible = (source, target) in SNAPSHOTS
+    possible = (type_of(source), type_of(target)) in SNAPSHOTS
     said = ours("copy", place, "c1", "-N", "c2", "-s", "-B", target, fails=not possible)
     if possible:
         assert runs(place, "c2", "cat /etc/hostname") == "c2"
@@ -180,18 +250,27 @@ def test_an_overlays_source_stays(place: Path) -> None:
     ours("destroy", place, "c1")
 
 
-@pytest.mark.parametrize("kind", ["overlay", "btrfs", "loop"])
+@pytest.mark.parametrize("kind", ["overlay", "btrfs", "loop", *VOLUMES])
 def test_theirs(place: Path, kind: str) -> None:
     """C LXC makes it, we copy, start and remove it."""
-    words = ["-B", kind, *(["--fssize", "64M"] if kind == "loop" else [])]
+    words = ["-B", type_of(kind), *options(kind)]
     made = run(THEIRS / "lxc-create", "-P", place, "-n", "c1", *words, "-f", place.parent / "conf", "-t", place.parent / "template")
     assert made.returncode == 0, made.stderr
     assert value(place, "c1") == expected(kind, place, "c1")
     assert runs(place, "c1", "cat /etc/hostname") == "template\n"
-    ours("copy", place, "c1", "-N", "c2", *(["-s"] if kind != "loop" else []))
-    assert run(THEIRS / "lxc-destroy", "-P", place, "-n", "c2").returncode == 0
+    ours("copy", place, "c1", "-N", "c2", *(["-s"] if kind not in ("loop", "rbd") else []))
+    removed = run(THEIRS / "lxc-destroy", "-P", place, "-n", "c2")
+    assert removed.returncode == 0, removed
     ours("destroy", place, "c1")
     assert os.listdir(place) == []
+
+
+@pytest.mark.parametrize("source", HERE)
+def test_no_snapshot_as_a_type_that_is_not_here(place: Path, source: str) -> None:
+    create(place, "c1", source)
+    assert "zfs makes snapshots of zfs only" in ours("copy", place, "c1", "-N", "c2", "-s", "-B", "zfs", fails=True)
+    assert sorted(os.listdir(place)) == ["c1"]
+    ours("destroy", place, "c1")
 
 
 def test_what_cannot_be_made_leaves_nothing(place: Path) -> None:
