@@ -12,13 +12,20 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from .variants import USUAL, Variant
+
 SUITE = "bookworm"
-SIZE = "6G"  # sparse: a fifth of it is used
+SIZE = "10G"  # sparse: an eighth of it is used
+_PATIENCE = 3600.0  # seconds for one program that makes it
+_KEPT_UNUSED = 7 * 86400  # seconds that an image of another recipe is kept
 PACKAGES = (
     # a system
     "systemd-sysv udev dbus kmod initramfs-tools zstd linux-image-amd64 "
@@ -78,62 +85,73 @@ def cache_folder() -> Path:
     return folder
 
 
-def recipe() -> str:
-    """What the image depends on, as some letters: this file."""
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+def recipe(variant: Variant) -> str:
+    """What the image depends on, as some letters: this file and the variant."""
+    return hashlib.sha256(Path(__file__).read_bytes() + repr(variant).encode()).hexdigest()[:16]
 
 
 class Image:
-    """A disk that can be booted. disk, kernel, initrd: files that nobody may write to."""
+    """A disk that can be booted. disk, kernel, initrd: files that nobody may write to. memory: for the machine, in MiB."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, variant: Variant) -> None:
         self.folder = folder
         self.disk = folder / "disk.ext4"
         self.kernel = folder / "vmlinuz"
         self.initrd = folder / "initrd"
+        self.memory = variant.memory
 
 
-def image() -> Image:
-    """The image of this recipe, made first if need be (about three minutes); older ones are removed.
+def image(variant: Variant = USUAL) -> Image:
+    """The image of this recipe, made first if need be (in two to three minutes); older ones that nobody uses are removed.
 
-    Raises CalledProcessError with what the failed program said.
+    Raises RuntimeError with what the failed program said.
     """
     cache = cache_folder()
-    wanted = Image(cache / f"{SUITE}-{recipe()}")
-    with (cache / "lock").open("w") as lock:
+    wanted = Image(cache / f"{variant.name}-{SUITE}-{recipe(variant)}", variant)
+    with (cache / f"lock.{variant.name}").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two runs make one image
+        for cut_off in cache.glob(f"new.{variant.name}.*"):
+            shutil.rmtree(cut_off)
         if not wanted.disk.exists():
-            with tempfile.TemporaryDirectory(prefix="new.", dir=cache) as work:
-                _make(Path(work))
+            with tempfile.TemporaryDirectory(prefix=f"new.{variant.name}.", dir=cache) as work:
+                _make(Path(work), variant)
                 shutil.rmtree(wanted.folder, ignore_errors=True)
                 (Path(work) / "image").rename(wanted.folder)
-            for old in cache.glob(f"{SUITE}-*"):
-                if old != wanted.folder:
-                    shutil.rmtree(old)  # a machine that has it open keeps its files
+        os.utime(wanted.folder)
+        for old in cache.glob(f"{variant.name}-{SUITE}-*"):
+            if old != wanted.folder and old.stat().st_mtime < time.time() - _KEPT_UNUSED:
+                shutil.rmtree(old)  # a machine that has it open keeps its files
     return wanted
 
 
 def _run(*argv: object) -> None:
-    done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    try:
+        done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        said = ((error.stdout or b"") + (error.stderr or b""))[-3000:].decode("utf-8", "replace")
+        raise RuntimeError(f"making the guest's image: {argv[0]} was not done within {_PATIENCE:.0f} s:\n{said}") from error
     if done.returncode:
         said = (done.stdout + done.stderr)[-3000:]
         raise RuntimeError(f"making the guest's image: {argv[0]} failed with status {done.returncode}:\n{said}")
 
 
-def _bootstrap(target: Path, packages: tuple[str, ...] | list[str]) -> None:
+def _bootstrap(target: Path, packages: Sequence[str], variant: Variant) -> None:
     hooks = ('rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap', 'rm -rf "$1"/usr/share/doc/* "$1"/usr/share/man/?? "$1"/usr/share/locale/*')
-    options = [f"--customize-hook={hook}" for hook in hooks]
+    options = [f'--customize-hook=chroot "$1" sh -c {shlex.quote(variant.finish)}'] if variant.finish else []
+    options += [f"--customize-hook={hook}" for hook in hooks]
+    options += [f"--components={','.join(variant.components)}", '--aptopt=Acquire::Retries "5"', "--dpkgopt=force-unsafe-io"]
     _run("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(packages)}", *options, SUITE, target)
 
 
-def _make(work: Path) -> None:
+def _make(work: Path, variant: Variant) -> None:
     root = work / "root"
     new = work / "image"
     new.mkdir()
-    _bootstrap(root, PACKAGES)
-    container = root / CONTAINER.lstrip("/")
-    container.parent.mkdir(parents=True)
-    _bootstrap(container, CONTAINER_PACKAGES)
+    _bootstrap(root, [*PACKAGES, *variant.packages], variant)
+    if variant.systemd:
+        container = root / CONTAINER.lstrip("/")
+        container.parent.mkdir(parents=True)
+        _bootstrap(container, CONTAINER_PACKAGES, USUAL)
     _configure(root)
     for kind, target in (("vmlinuz", "vmlinuz"), ("initrd.img", "initrd")):
         found = sorted((root / "boot").glob(f"{kind}-*"))
