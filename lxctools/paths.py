@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The folders and files that are fixed at installation, and the per-user ones; what may be the name of a container's folder.
 
-A checkout (templates/ beside the package) uses its own templates, hooks and config fragments; an installation
-those below its prefix, which `make install` writes into _prefix.py.
+A checkout (templates/ beside the package) uses its own templates, hooks and config fragments; what pip installed those in the
+package's folder _share; any other installation those below its prefix, which `make install` writes into _prefix.py.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from .errors import LxcError, os_path
 _here = os.path.dirname(os.path.abspath(__file__))
 _beside = os.path.dirname(_here)
 
-IN_CHECKOUT = os.path.isdir(_beside + "/templates") and os.path.isfile(_beside + "/pyproject.toml")
+# The folder that may hold templates/, hooks/, config/ and bin/ as a checkout does.
+_tree = _here + "/_share" if os.path.isdir(_here + "/_share") else _beside
+IN_CHECKOUT = os.path.isdir(_tree + "/templates") and (_tree != _beside or os.path.isfile(_tree + "/pyproject.toml"))
 if IN_CHECKOUT:
     PREFIX = "/usr"
-    TEMPLATES = _beside + "/templates"
-    HOOKS = _beside + "/hooks"
-    CONFIG = _beside + "/config"
-    BIN = LIBEXEC = _beside + "/bin"
+    TEMPLATES = _tree + "/templates"
+    HOOKS = _tree + "/hooks"
+    CONFIG = _tree + "/config"
+    BIN = LIBEXEC = _tree + "/bin"
 else:
     try:
         # What make install wrote.
