@@ -31,21 +31,30 @@ def roff(text):
     return "\\&" + text if text[:1] in (".", "'") else text
 
 
+def _manpage(parser):
+    try:
+        from argparse_manpage.manpage import Manpage
+    except ImportError:
+        # Its version 1, Debian 12's: the arguments of options are not in italics, and common options have no heading.
+        from build_manpages.manpage import Manpage
+
+        return Manpage(parser)
+    data = {
+        "project_name": "lxctools", "description": "", "long_description": "", "authors": [], "version": "", "url": "",
+        "format": "pretty", "manual_section": 1, "manual_title": "lxctools",
+    }  # fmt: skip
+    return Manpage(parser, _data=data)
+
+
 def options(command):
     """The option sections, as argparse-manpage writes them."""
-    from argparse_manpage.manpage import Manpage
-
     parser = parser_for(command)
     for action in parser._actions:
         # argparse-manpage leaves out what is called --help.
         action.option_strings = [_HELP if word == "--help" else word for word in action.option_strings]
         if (action.dest == "name" and not command.named) or (action.dest == "rcfile" and not command.rcfile):
             action.help = argparse.SUPPRESS
-    data = {
-        "project_name": "lxctools", "description": "", "long_description": "", "authors": [], "version": "", "url": "",
-        "format": "pretty", "manual_section": 1, "manual_title": "lxctools",
-    }  # fmt: skip
-    page = str(Manpage(parser, _data=data))
+    page = str(_manpage(parser))
     found = _OPTIONS.search(page)
     text = page[found.start() :].replace(roff(_HELP), roff("--help")) if found else ""
     return re.sub(r"\n\n+", "\n", text).rstrip("\n") + "\n" if text else ""
