@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # make demo, make test: everything on a fresh Debian or Ubuntu machine as root. make check: the fast tier.
+# make test-package: builds, installs, replaces and removes the Debian packages in roots of their own, with mmdebstrap.
 # make test-vm: real kernels under qemu, no KVM needed; its image is kept in LXCTOOLS_VM_CACHE. test-vm-zfs, test-vm-ceph: machines
 # with what most hosts have not; the first has its module built, which takes a quarter of an hour once.
 PREFIX ?= /usr
@@ -9,7 +10,7 @@ LIBDIR = $(PREFIX)/lib/lxctools
 UNITDIR ?=
 VENV = .venv/bin
 
-.PHONY: all demo test test-vm test-vm-zfs test-vm-ceph check fuzz man bench install uninstall clean setup-run setup-test setup-vm
+.PHONY: all demo test test-package test-vm test-vm-zfs test-vm-ceph check fuzz man bench install uninstall clean setup-run setup-test setup-vm
 
 all: man
 
@@ -41,6 +42,9 @@ test-vm: setup-vm
 
 test-vm-zfs test-vm-ceph: setup-vm
 	LXCTOOLS_VM=$(@:test-vm-%=%) $(VENV)/pytest -q tests/vm
+
+test-package:
+	tools/test-package
 
 bench: setup-test
 	@$(PYTHON) bench/run.py
