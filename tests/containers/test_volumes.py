@@ -17,14 +17,14 @@ from tests import host, volumes
 from tests.host import OURS, run
 
 pytestmark = [pytest.mark.needs_dm, pytest.mark.usefixtures("unchanged_host")]
-GROUPS = {"thick": 0, "thin": 320}
-FILES = 12  # of a MiB each, in c1 of a test that fills or interrupts
+SIZES = {"thick": 0, "thin": 320}  # MiB of the pool
+thick_and_thin = pytest.mark.parametrize("group", SIZES, indirect=True)
 
 
-@pytest.fixture(scope="module", params=GROUPS)
+@pytest.fixture(scope="module")
 def group(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A volume group of 640 MiB with and without a thin pool."""
-    with volumes.volume_group(640, GROUPS[request.param]) as name:
+    """A volume group of 640 MiB with, unless the test says otherwise, a thin pool."""
+    with volumes.volume_group(640, SIZES[getattr(request, "param", "thin")]) as name:
         yield name
 
 
@@ -85,6 +85,7 @@ def on_disk(device: Path, path: str) -> bytes:
     return done.stdout
 
 
+@thick_and_thin
 def test_a_name_that_is_taken(place: Path, group: str) -> None:
     """Two lxcpaths share the group: the second container of a name does not get, and does not lose, the first one's volume."""
     other = place.parent / "d"
@@ -104,6 +105,7 @@ def test_a_name_that_is_taken(place: Path, group: str) -> None:
     destroy(place, "c1")
 
 
+@thick_and_thin
 def test_a_copy_stays_in_its_group(place: Path, group: str) -> None:
     """That lxc.conf names another one, or one that is not there, makes no difference to copies of volumes."""
     create(place, "c1", group)
@@ -113,7 +115,7 @@ def test_a_copy_stays_in_its_group(place: Path, group: str) -> None:
     destroy(place, "c2", "c1")
 
 
-@pytest.mark.parametrize("fstype", ["xfs", "btrfs"])
+@pytest.mark.parametrize(("group", "fstype"), [("thick", "xfs"), ("thin", "btrfs"), ("thin", "xfs")], indirect=["group"])
 def test_a_snapshot_can_be_mounted_beside_its_source(place: Path, group: str, fstype: str) -> None:
     create(place, "c1", group, "--fstype", fstype, "--fssize", "304M")
     status, said = ours("copy", place, "c1", "-N", "c2", "-s", "-L", "150M")
@@ -127,6 +129,7 @@ def test_a_snapshot_can_be_mounted_beside_its_source(place: Path, group: str, fs
     destroy(place, "c2", "c1")
 
 
+@thick_and_thin
 def test_a_snapshot_and_its_source(place: Path, group: str) -> None:
     """Whatever is written to one is not in the other; a thick source stays as long as its snapshots, a thin one need not."""
     thin = "t" in run("lvs", "--noheadings", "-o", "lv_attr", f"{group}/{volumes.THIN_POOL}").stdout.decode()[:4]
@@ -174,7 +177,7 @@ def test_no_such_group(place: Path, group: str) -> None:
 
 def test_no_room_in_the_group(place: Path, group: str) -> None:
     status, said = ours("create", place, "c1", *creating(place, group, "--fssize", "2G", "--thinpool", "no-pool"))
-    assert status == 1 and "insufficient free space" in said, said
+    assert status == 1 and "nsufficient free space" in said, said
     assert os.listdir(place) == []
 
 
@@ -185,17 +188,6 @@ def test_a_missing_program_is_named_with_its_package(place: Path, group: str, pr
     done = run("unshare", "-m", "sh", "-c", f'mount --bind /dev/null {hidden} && exec "$@"', "sh", *words)
     assert done.returncode == 1 and f"install {package}".encode() in done.stderr, done
     assert os.listdir(place) == [] and not volumes.logical_volumes(group)
-
-
-def test_a_file_system_that_is_too_small(place: Path, group: str) -> None:
-    create(place, "c1", group)
-    source = place / "c3"
-    host.make_container(place, "c3")
-    (source / "rootfs/big").write_bytes(os.urandom(40 << 20))
-    status, said = ours("copy", place, "c3", "-N", "c4", "-p", place.parent, "-B", "loop", "-L", "16M")
-    assert status == 1 and "No space left" in said, said
-    assert not (place.parent / "c4").exists()
-    destroy(place, "c1", "c3")
 
 
 def test_a_pool_that_fills_up(place: Path, group: str) -> None:
@@ -214,32 +206,30 @@ def test_a_pool_that_fills_up(place: Path, group: str) -> None:
         destroy(place, "c1")
 
 
-def test_killed_in_the_middle(place: Path, group: str) -> None:
-    """By SIGKILL at many moments of a creation and of a copy: the next command on the name removes the volume."""
+@pytest.mark.parametrize(("group", "what"), [("thick", "create"), ("thin", "copy"), ("thin", "snapshot")], indirect=["group"])
+def test_killed_in_the_middle(place: Path, group: str, what: str) -> None:
+    """By SIGKILL at several moments: the next command on the name removes the volume, also one whose making it did not see."""
     create(place, "c1", group)
     words = {
         "create": ["lxc-create", "-P", place, "-n", "c2", *creating(place, group)],
         "copy": ["lxc-copy", "-P", place, "-n", "c1", "-N", "c2"],
         "snapshot": ["lxc-copy", "-P", place, "-n", "c1", "-N", "c2", "-s"],
-    }
-    for what, argv in words.items():
-        command = [str(OURS / str(argv[0])), *map(str, argv[1:])]
-        began = time.monotonic()
-        subprocess.run(command, check=True, capture_output=True)
-        takes = time.monotonic() - began
-        assert ours("destroy", place, "c2")[0] == 0
-        for moment in range(1, 6):
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(takes * moment / 6)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            # What it ran goes on to its end, or dies with it; then the next command cleans up.
-            host.wait_until(lambda: not run("pgrep", "-x", "lvcreate|mkfs.ext4|mke2fs").stdout, 20)
-            ours("destroy", place, "c2")
-            assert os.listdir(place) == ["c1"], f"{what}, moment {moment}"
-            assert volumes.logical_volumes(group) == {"c1"}, f"{what}, moment {moment}"
-    assert ours("start", place, "c1")[0] == 0
-    ours("stop", place, "c1", "-k")
+    }[what]
+    command = [str(OURS / str(words[0])), *map(str, words[1:])]
+    began = time.monotonic()
+    subprocess.run(command, check=True, capture_output=True)
+    takes = time.monotonic() - began
+    assert ours("destroy", place, "c2")[0] == 0
+    for moment in range(1, 6):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(takes * moment / 6)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        # What it ran goes on to its end, or dies with it; then the next command cleans up.
+        host.wait_until(lambda: not run("pgrep", "-x", "mkfs.ext4|mke2fs").stdout, 20, 0.2)
+        ours("destroy", place, "c2")
+        assert os.listdir(place) == ["c1"], f"moment {moment}"
+        assert volumes.logical_volumes(group) == {"c1"}, f"moment {moment}"
     destroy(place, "c1")
 
 
@@ -251,6 +241,7 @@ def test_a_volume_that_is_gone(place: Path, group: str) -> None:
     destroy(place, "c1")
 
 
+@thick_and_thin
 def test_a_volume_that_is_not_active(place: Path, group: str) -> None:
     create(place, "c1", group)
     run("lvchange", "-q", "-an", f"{group}/c1", check=True)
