@@ -13,7 +13,7 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
 _NETLINK_ROUTE = 0
@@ -221,6 +221,17 @@ class Rtnl:
         """All interfaces. Raises OSError."""
         return [Link(answer) for answer in self._request("listing interfaces", _GETLINK, _F_DUMP, _IFINFO.pack(0, 0, 0, 0, 0))]
 
+    def names(self) -> dict[int, str]:
+        """The names of all interfaces by index; the rest of what the kernel tells of each is not looked at. Raises OSError."""
+        found = {}
+        for answer in self._request("listing interfaces", _GETLINK, _F_DUMP, _IFINFO.pack(0, 0, 0, 0, 0)):
+            index = _IFINFO.unpack_from(answer)[2]
+            for kind, data in _attributes(answer[_IFINFO.size :]):
+                if kind == _IFLA_IFNAME:
+                    found[index] = os.fsdecode(data.rstrip(b"\0"))
+                    break
+        return found
+
     def add_veth(
         self,
         host: str,
@@ -327,9 +338,8 @@ class Rtnl:
                 result.append((index, _socket.inet_ntop(family, raw), prefix, scope))
         return result
 
-    def addr_list(self) -> list[tuple[str, str, str]]:
-        """(interface, "inet" or "inet6", address) of every address. Raises OSError."""
-        names = {link.index: link.name for link in self.links()}
+    def addr_list(self, names: Mapping[int, str]) -> list[tuple[str, str, str]]:
+        """(interface, "inet" or "inet6", address) of every address. names: those of the interfaces. Raises OSError."""
         return [
             (names.get(index, ""), "inet6" if ":" in address else "inet", address)
             for index, address, _prefix, _scope in self.addresses()

@@ -72,7 +72,8 @@ def _visit(targets: Mapping[int, int], home: int) -> dict[int, Network]:
             try:
                 sched.setns(fd, sched.CLONE_NEWNET)
                 with rtnetlink.Rtnl() as rtnl:
-                    found[key] = Network(rtnl.addr_list(), sorted({link.name for link in rtnl.links()}))
+                    names = rtnl.names()
+                    found[key] = Network(rtnl.addr_list(names), sorted(names.values()))
             except OSError:
                 pass  # it has ended, or is not ours
     finally:

@@ -198,7 +198,7 @@ def test_addresses() -> None:
         found = [list(entry[1:]) for entry in rtnl.addresses() if entry[0] == link.index]
         seen = [[a["local"], a["prefixlen"], a.get("broadcast", "")] for a in ip("addr", "show", "one")[0]["addr_info"]]
         again = error_of(lambda: rtnl.add_address(link.index, "10.7.0.5", 24))
-        listed = [list(entry) for entry in rtnl.addr_list()]
+        listed = [list(entry) for entry in rtnl.addr_list(rtnl.names())]
         return found, seen, again, listed
 
     found, seen, again, listed = in_net(add)
