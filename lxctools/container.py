@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .lifecycle import exchange
     from .lifecycle.copy import Source
     from .lifecycle.snapshot import Snapshot
+    from .runtime.daemon import Report
     from .runtime.events import Event
     from .runtime.networks import Network
 
@@ -330,10 +331,12 @@ class Container:
         daemonize: bool = True,
         close_fds: bool = False,
         pidfile: str = "",
+        report: Report | None = None,
     ) -> int:
         """Start it. A daemon: 0 once it is RUNNING. In the foreground: when it has ended, with the exit status.
 
-        useinit: run cmd under our own init, as lxc-execute does. Raises LxcError with the reason.
+        useinit: run cmd under our own init, as lxc-execute does. report: this process, a fork made for it, becomes the
+        monitor. Raises LxcError with the reason.
         """
         from .cgroup.settle import Settling
 
@@ -346,7 +349,7 @@ class Container:
         settling.wait()
         return start(
             self.name, self.lxcpath, self.config, argv=list(cmd), foreground=not daemonize, execute=useinit,
-            pidfile=pidfile, close_fds=close_fds, destroy=self._destroy_ephemeral,
+            pidfile=pidfile, close_fds=close_fds, destroy=self._destroy_ephemeral, report=report,
         )  # fmt: skip
 
     def _settle(self) -> None:

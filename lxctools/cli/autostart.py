@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..lifecycle.autostart import Candidate
+    from ..runtime.daemon import Report
 
 PATIENCE = 60
 SOME_FAILED = 2
@@ -65,7 +66,7 @@ COMMAND = Command(
 class _Action:
     """What is done. starts: to those that do not run, else to those that do. rests: lxc.start.delay follows each."""
 
-    def __init__(self, words: str, do: Callable[[Container, Values], object], *, starts: bool = False, rests: bool = False) -> None:
+    def __init__(self, words: str, do: Callable[[Container, Values, Report], object], *, starts: bool = False, rests: bool = False) -> None:
         self.words = words
         self.do = do
         self.starts = starts
@@ -154,10 +155,10 @@ def _do(wave: list[Candidate], action: _Action, values: Values) -> list[str]:
     failed = []
     rest_until = 0.0
 
-    def job(one: Candidate) -> Callable[[], object]:
-        def doing() -> None:
+    def job(one: Candidate) -> Callable[[Report], object]:
+        def doing(report: Report) -> None:
             log.set_name(printable(one.name))
-            action.do(Container(one.name, values.lxcpath), values)
+            action.do(Container(one.name, values.lxcpath), values, report)
 
         return doing
 
@@ -180,17 +181,17 @@ def _action(values: Values) -> _Action:
     return _KILL if values.kill else _REBOOT if values.reboot else _START
 
 
-def _start(container: Container, values: Values) -> None:
+def _start(container: Container, values: Values, report: Report) -> None:
     # A start that must run from a read-only view (a start hook) executes its command line again: that of lxc-start.
     folder = os.path.dirname(os.path.realpath(sys.argv[0]))
     log_options = [word for option, text in (("-o", values.logfile), ("-l", values.logpriority)) if text for word in (option, text)]
     quiet = ["-q"] if values.quiet else []
     sys.argv[:] = [f"{folder}/lxc-start", *quiet, *log_options, "-P", container.lxcpath, "-n", container.name]
     _overrides.use_log_of(container, values)
-    container.start()
+    container.start(report=report)
 
 
-def _shutdown(container: Container, values: Values) -> None:
+def _shutdown(container: Container, values: Values, _report: Report) -> None:
     try:
         stopped = container.shutdown(values.timeout) or values.timeout == 0
     except LxcError:
@@ -200,6 +201,6 @@ def _shutdown(container: Container, values: Values) -> None:
 
 
 _START = _Action("Error starting container", _start, starts=True, rests=True)
-_REBOOT = _Action("Error rebooting container", lambda container, _values: container.reboot(), rests=True)
+_REBOOT = _Action("Error rebooting container", lambda container, *_: container.reboot(), rests=True)
 _SHUTDOWN = _Action("Error shutting down container", _shutdown)
-_KILL = _Action("Error killing container", lambda container, _values: container.stop())
+_KILL = _Action("Error killing container", lambda container, *_: container.stop())

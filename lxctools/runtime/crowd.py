@@ -2,17 +2,21 @@
 """Do something with many containers at the same time, each in a fork of this warm interpreter.
 
 What a job raises comes back as text. A signal that ends the command ends the jobs, too, each with its own undoing.
+A job may stay: it becomes a monitor, and has done its part once it has told that the container runs. One fork a container
+it is then, not three; each fork costs both sides a fault for every page that they go on to use.
 """
 
 from __future__ import annotations
 
 import _signal
+import _socket
 import gc
 import marshal
 import os
 import select
 
 from ..errors import LxcError, describe
+from .daemon import Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,35 +26,52 @@ _MOST_TEXT = 65536
 
 
 class _Running:
-    """A job that runs: its number, its process, and the pipe its word comes through, -1 when nothing more can come.
+    """A job that runs: its number, its process, and the socket its word comes through, None when nothing more can come.
 
-    A job that executes a program closes the pipe long before it ends, so the process says when that is.
+    A job that executes a program closes the socket long before it ends, so the process says when that is.
     """
 
-    __slots__ = ("number", "pid", "pidfd", "reader", "text")
+    __slots__ = ("number", "outcome", "pid", "pidfd", "reader", "text", "told")
 
-    def __init__(self, number: int, pid: int, pidfd: int, reader: int) -> None:
+    def __init__(self, number: int, pid: int, pidfd: int, reader: _socket.socket) -> None:
         self.number = number
         self.pid = pid
         self.pidfd = pidfd
-        self.reader = reader
+        self.reader: _socket.socket | None = reader
         self.text = b""
+        self.told = False  # whether it has said how it went, whatever its process does now
+        self.outcome: tuple[str, str, int] | None = None  # what it has said, as Report carries it
 
     def read(self) -> bool:
         """Take what it has said by now; whether there was anything."""
+        if self.reader is None:
+            return False
         try:
-            data = os.read(self.reader, _MOST_TEXT) if self.reader >= 0 else b""
+            data = self.reader.recv(_MOST_TEXT)
         except BlockingIOError:
             return False
+        except ConnectionResetError:
+            data = b""
         self.text += data
         if not data:
             self._close()
-        return bool(data)
+            return False
+        try:
+            self.outcome = marshal.loads(self.text)
+            self.told = True
+        except EOFError:
+            pass  # there is more to come
+        return True
+
+    def wait(self) -> None:
+        """Until it has told or its process has ended."""
+        while not self.told and self not in _over([self]):
+            pass
 
     def _close(self) -> None:
-        if self.reader >= 0:
-            os.close(self.reader)
-        self.reader = -1
+        if self.reader is not None:
+            self.reader.close()
+        self.reader = None
 
     def forget(self) -> None:
         """Give back what it took here."""
@@ -58,9 +79,10 @@ class _Running:
         os.close(self.pidfd)
 
 
-def run(jobs: Sequence[Callable[[], object]], at_once: int) -> Iterator[tuple[int, str | None]]:
+def run(jobs: Sequence[Callable[[Report], object]], at_once: int) -> Iterator[tuple[int, str | None]]:
     """Run every job, that many at once; yields (number of the job, None or why it failed) as they end.
 
+    A job that stays uses the Report it is given; that of the others is used for them, by how they return.
     This process must have one thread. Raises what a signal handler raises, when the jobs have ended.
     """
     # What is here now stays: collections in the jobs would copy the pages they share with us.
@@ -77,7 +99,7 @@ def run(jobs: Sequence[Callable[[], object]], at_once: int) -> Iterator[tuple[in
                         break  # no process or descriptor is left: when one of ours has ended there is
                     yield following, f"cannot start a process for it: {describe(error)}"
                 following += 1
-            for job in _ended(running):
+            for job in _over(running):
                 outcome = _end(job)
                 running.remove(job)
                 job.forget()
@@ -86,61 +108,61 @@ def run(jobs: Sequence[Callable[[], object]], at_once: int) -> Iterator[tuple[in
         for job in running:
             _terminate(job)
         for job in running:
+            job.wait()
             _end(job)
             job.forget()
         gc.unfreeze()
 
 
-def _ended(running: Sequence[_Running]) -> list[_Running]:
-    """Wait until one has ended, or said something; those that have ended."""
+def _over(running: Sequence[_Running]) -> list[_Running]:
+    """Wait until one is over, or has said something; those that are over."""
     poller = select.poll()
     for job in running:
-        for fd in (job.pidfd, job.reader):
-            if fd >= 0:
-                poller.register(fd, select.POLLIN)
+        poller.register(job.pidfd, select.POLLIN)
+        if job.reader is not None:
+            poller.register(job.reader.fileno(), select.POLLIN)
     ready = {fd for fd, _events in poller.poll()} if running else set()
     for job in running:
-        if job.reader in ready:
+        if job.reader is not None and job.reader.fileno() in ready:
             job.read()
-    return [job for job in running if job.pidfd in ready]
+    return [job for job in running if job.pidfd in ready or job.told]
 
 
-def _begin(number: int, job: Callable[[], object]) -> _Running:
+def _begin(number: int, job: Callable[[Report], object]) -> _Running:
     """Fork. Raises OSError."""
-    reader, writer = os.pipe2(os.O_CLOEXEC)
+    reader, writer = _socket.socketpair()
     pid = 0
     try:
-        os.set_blocking(reader, False)
+        reader.setblocking(False)
         pid = os.fork()
         if pid:
             pidfd = os.pidfd_open(pid)
     except OSError:
-        os.close(reader)
-        os.close(writer)
+        reader.close()
+        writer.close()
         if pid:
             os.kill(pid, _signal.SIGTERM)
             os.waitpid(pid, 0)
         raise
     if pid:
-        os.close(writer)
+        writer.close()
         return _Running(number, pid, pidfd, reader)
     status = 1
     try:
-        os.close(reader)
-        os.write(writer, marshal.dumps(_outcome(job)))
+        reader.close()
+        _do(job, Report(writer))
         status = 0
     finally:
         os._exit(status)
 
 
-def _outcome(job: Callable[[], object]) -> str | None:
+def _do(job: Callable[[Report], object], report: Report) -> None:
     try:
-        job()
-    except LxcError as error:
-        return str(error)
+        job(report)
     except BaseException as error:
-        return describe(error)
-    return None
+        report.failed(error)
+    else:
+        report.running()
 
 
 def _terminate(job: _Running) -> None:
@@ -151,16 +173,20 @@ def _terminate(job: _Running) -> None:
 
 
 def _end(job: _Running) -> str | None:
-    """Reap it; why it failed. A job that became another program (see seal.py) has told that itself."""
-    try:
-        status = os.waitstatus_to_exitcode(os.waitpid(job.pid, 0)[1])
-    except ChildProcessError:
-        status = 0
+    """Why a job that is over failed. It is reaped, unless it stays. One that became another program (see seal.py) has told
+    that itself.
+    """
     while job.read():
         pass
-    if job.text and status == 0:
-        outcome: str | None = marshal.loads(job.text)
-        return outcome
-    if status == 0:
+    try:
+        stays = job.told and job.outcome is None
+        pid, wait_status = os.waitpid(job.pid, os.WNOHANG if stays else 0)
+        status = os.waitstatus_to_exitcode(wait_status) if pid else 0
+    except ChildProcessError:
+        status = 0
+    if job.outcome is not None:
+        message, remedy, _code = job.outcome
+        return str(LxcError(message, remedy=remedy))
+    if status == 0 or job.told:
         return None
     return f"it ended with status {status}" if status > 0 else f"it was killed by signal {-status}"

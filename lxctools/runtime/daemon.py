@@ -22,13 +22,21 @@ from ..linux import prctl
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import NoReturn
 
 _FIRST_LISTEN_FD = 3
 _CANCELLING = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
 
 
+def outcome_of(error: BaseException) -> tuple[str, str, int]:
+    """What a Report carries of an error: message, remedy, exit status."""
+    if isinstance(error, LxcError):
+        return error.message, error.remedy, error.exit_code
+    return describe(error), "", 1
+
+
 class Report:
-    """The monitor's end: tells the waiting command exactly once how the start ended."""
+    """The monitor's end: tells the waiting command exactly once how the start ended: None for RUNNING, or outcome_of()."""
 
     __slots__ = ("_sock",)
 
@@ -45,17 +53,14 @@ class Report:
 
     def failed(self, error: BaseException) -> None:
         """The start failed for this reason."""
-        remedy = error.remedy if isinstance(error, LxcError) else ""
-        code = error.exit_code if isinstance(error, LxcError) else 1
-        text = error.message if isinstance(error, LxcError) else describe(error)
-        self._tell((text, remedy, code))
+        self._tell(outcome_of(error))
 
     def _tell(self, payload: object) -> None:
         sock, self._sock = self._sock, None
         if sock is None:
             return
         try:
-            sock.send(marshal.dumps(payload), _socket.MSG_NOSIGNAL)  # type: ignore[arg-type]
+            sock.sendall(marshal.dumps(payload), _socket.MSG_NOSIGNAL)  # type: ignore[arg-type]
         except OSError:
             pass  # the command is gone; the container does not depend on it
         sock.close()
@@ -82,22 +87,32 @@ def daemonize(title: str, keep: Iterable[int], body: Callable[[Report, int], int
             os._exit(1)
         if monitor:
             os._exit(0)
-        _run(theirs, kept, command, body)
+        _run(Report(theirs), kept, command, body)
     theirs.close()
     os.waitpid(middle, 0)
     _wait(ours)
 
 
-def _run(
-    sock: _socket.socket, keep: frozenset[int], command: int, body: Callable[[Report, int], int]
-) -> None:
+def become(title: str, keep: Iterable[int], body: Callable[[Report, int], int], report: Report) -> NoReturn:
+    """Run body(report, the parent's pid) in this process, which becomes the daemon: for a fork that was made for it, whose
+    parent reads the report. Never returns.
+    """
+    command = os.getppid()
+    try:
+        prctl.set_title(title)
+    except BaseException as error:
+        report.failed(error)
+        os._exit(1)
+    _run(report, frozenset(keep), command, body)
+
+
+def _run(report: Report, keep: frozenset[int], command: int, body: Callable[[Report, int], int]) -> NoReturn:
     """The daemon: leave the caller's session and descriptors, run body, never return."""
-    report = Report(sock)
     status = 1
     try:
         os.setsid()
         os.chdir("/")
-        close_inherited(keep | {sock.fileno(), log.file_fd()})
+        close_inherited(keep | {report.fileno(), log.file_fd()})
         _stdio_to_null()
         log.to_stderr(False)
         status = body(report, command)

@@ -55,12 +55,14 @@ def start(
     pidfile: str = "",
     close_fds: bool = False,
     destroy: Callable[[], None] | None = None,
+    report: daemon.Report | None = None,
 ) -> int:
     """Start a container.
 
     argv: the program to run instead of lxc.init.cmd; execute: run it under our own init (lxc-execute).
     pidfile: gets the monitor's pid. close_fds: in the foreground close what was inherited above descriptor 2; a daemon
-    always does. destroy: removes the container after its end, for lxc.ephemeral.
+    always does. destroy: removes the container after its end, for lxc.ephemeral. report: this process becomes the daemon
+    and tells its parent by it, so this does not return; what was wrong before that is raised.
     A daemon: returns 0 once the container is RUNNING. Foreground: returns when it has ended, with 0, or for
     execute the program's status. Raises LxcError with the first real reason, AlreadyRunning.
     """
@@ -92,7 +94,10 @@ def start(
             request.command_pid = command
             return run_monitor(request, command_socket, report)
 
-        daemon.daemonize(f"[lxc monitor] {lxcpath} {name}", [command_socket.fileno()], body)
+        title = f"[lxc monitor] {lxcpath} {name}"
+        if report is not None:
+            daemon.become(title, [command_socket.fileno()], body, report)
+        daemon.daemonize(title, [command_socket.fileno()], body)
         return 0
     finally:
         command_socket.close()

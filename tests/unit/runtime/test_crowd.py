@@ -13,13 +13,18 @@ import pytest
 
 from lxctools.errors import LxcError
 from lxctools.runtime import crowd
+from lxctools.runtime.daemon import Report
 
 
-def fail() -> None:
+def nothing(_report: Report) -> None:
+    """A job that ends well at once."""
+
+
+def fail(_report: Report) -> None:
     raise LxcError("no luck", remedy="try again")
 
 
-def interrupted(*jobs: Callable[[], object]) -> None:
+def interrupted(*jobs: Callable[[Report], object]) -> None:
     """Run them, and get a signal soon after."""
 
     def interrupt(_number: int, _frame: object) -> None:
@@ -36,12 +41,12 @@ def interrupted(*jobs: Callable[[], object]) -> None:
 
 
 def test_every_job_is_reported_with_its_reason() -> None:
-    outcomes = dict(crowd.run([int, fail, lambda: os._exit(3), lambda: os.kill(os.getpid(), 9)], 2))
+    outcomes = dict(crowd.run([nothing, fail, lambda _: os._exit(3), lambda _: os.kill(os.getpid(), 9)], 2))
     assert outcomes == {0: None, 1: "no luck (try again)", 2: "it ended with status 3", 3: "it was killed by signal 9"}
 
 
 def test_jobs_run_at_the_same_time_but_not_too_many(tmp_path: Path) -> None:
-    def job() -> None:
+    def job(_report: Report) -> None:
         mark = tmp_path / str(os.getpid())
         mark.touch()
         time.sleep(0.1)
@@ -55,21 +60,68 @@ def test_jobs_run_at_the_same_time_but_not_too_many(tmp_path: Path) -> None:
 
 def test_a_job_that_becomes_a_program_does_not_hold_up_the_others() -> None:
     """As a start with start hooks does; its end of the pipe is closed long before its end."""
-    order = [number for number, _reason in crowd.run([lambda: os.execv("/bin/sleep", ["sleep", "1"]), *[int] * 4], 2)]
+    order = [number for number, _reason in crowd.run([lambda _: os.execv("/bin/sleep", ["sleep", "1"]), *[nothing] * 4], 2)]
     assert order == [1, 2, 3, 4, 0]
-    assert dict(crowd.run([lambda: os.execv("/bin/false", ["false"])], 2)) == {0: "it ended with status 1"}
+    assert dict(crowd.run([lambda _: os.execv("/bin/false", ["false"])], 2)) == {0: "it ended with status 1"}
 
 
 def test_a_job_that_cannot_say_how_it_ended_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def outcome(_job: object) -> None:
+    def do(_job: object, _report: Report) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(crowd, "_outcome", outcome)
-    assert dict(crowd.run([int], 1)) == {0: "it ended with status 1"}
+    monkeypatch.setattr(crowd, "_do", do)
+    assert dict(crowd.run([nothing], 1)) == {0: "it ended with status 1"}
+
+
+def staying(folder: Path, word: Callable[[Report], None]) -> Callable[[Report], None]:
+    """A job that tells, and goes on for a minute."""
+
+    def job(report: Report) -> None:
+        (folder / str(os.getpid())).touch()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        word(report)
+        time.sleep(60)
+
+    return job
+
+
+def end(folder: Path) -> int:
+    """Kill what is noted there; how many it was."""
+    pids = [int(path.name) for path in folder.iterdir()]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    return len(pids)
+
+
+def test_a_job_that_stays_is_done_when_it_has_told(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    begun = time.monotonic()
+    try:
+        assert dict(crowd.run([staying(tmp_path, Report.running)] * 3, 1)) == {0: None, 1: None, 2: None}
+        assert time.monotonic() - begun < 30
+        assert os.listdir("/proc/self/fd") == before
+    finally:
+        assert end(tmp_path) == 3
+
+
+def test_a_job_that_stays_is_not_waited_for_after_a_signal(tmp_path: Path) -> None:
+    def job(report: Report) -> None:
+        time.sleep(0.6)  # the signal comes first
+        report.running()
+        time.sleep(60)
+
+    def tells_later(report: Report) -> None:
+        staying(tmp_path, job)(report)
+
+    try:
+        interrupted(tells_later)
+    finally:
+        assert end(tmp_path) == 1
 
 
 def test_a_long_word_comes_through_and_nothing_stays_open() -> None:
-    def job() -> None:
+    def job(_report: Report) -> None:
         raise LxcError("x" * 300_000)
 
     before = os.listdir("/proc/self/fd")
@@ -80,7 +132,7 @@ def test_a_long_word_comes_through_and_nothing_stays_open() -> None:
 def test_a_signal_while_an_end_is_awaited_leaves_no_job(tmp_path: Path) -> None:
     """The job has closed its pipe already."""
 
-    def job() -> None:
+    def job(_report: Report) -> None:
         (tmp_path / str(os.getpid())).touch()
         os.execv("/bin/sleep", ["sleep", "60"])
 
@@ -90,7 +142,7 @@ def test_a_signal_while_an_end_is_awaited_leaves_no_job(tmp_path: Path) -> None:
 
 
 def test_a_signal_ends_the_jobs(tmp_path: Path) -> None:
-    def job() -> None:
+    def job(_report: Report) -> None:
         (tmp_path / str(os.getpid())).touch()
         time.sleep(60)
 
