@@ -206,11 +206,23 @@ def _let_signals_undo(command: Command) -> None:
         for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
             if _signal.getsignal(number) != _signal.SIG_IGN:
                 _signal.signal(number, _interrupt)
+        sys.unraisablehook = _not_lost
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
     _signal.signal(number, _signal.SIG_IGN)  # a second one must not interrupt the undoing
     raise Interrupted(number)
+
+
+def _not_lost(lost: sys.UnraisableHookArgs) -> None:
+    """A signal that came in a callback of the interpreter's, where an exception goes nowhere, comes once more in a moment."""
+    error = lost.exc_value
+    if not isinstance(error, Interrupted):
+        sys.__unraisablehook__(lost)
+        return
+    number = error.number
+    _signal.signal(_signal.SIGALRM, lambda _alarm, frame: _interrupt(number, frame))
+    _signal.setitimer(_signal.ITIMER_REAL, 0.001)
 
 
 def _die_of(number: int) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -198,3 +199,30 @@ def test_help_is_on_stderr(lxcpath: str) -> None:
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.startswith("Usage: lxc-fake NAME\n\nDoes what the test wants.\n")
     assert re.fullmatch(r"[0-9]\S*\n", fake("return 0", "--version").stdout)
+
+
+def test_a_signal_in_a_callback_of_the_interpreter_is_not_lost() -> None:
+    program = """
+import os, signal, time, weakref
+from lxctools.cli import _main
+from lxctools.cli._options import Command
+
+class Thing:
+    pass
+
+def callback(_gone):
+    os.kill(os.getpid(), signal.SIGTERM)
+    for _ in range(1000):
+        pass
+
+_main._let_signals_undo(Command("x", "", "", undo=True))
+thing = Thing()
+reference = weakref.ref(thing, callback)
+try:
+    del thing
+    time.sleep(5)
+except _main.Interrupted as error:
+    print("interrupted by", error.number)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, cwd=REPOSITORY, check=False)
+    assert (done.stdout, done.stderr) == ("interrupted by 15\n", "")
