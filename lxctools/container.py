@@ -17,7 +17,7 @@ from .errors import Denied, LxcError, NotRunning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from .config.check import Reading
     from .config.conf import Config
@@ -271,6 +271,38 @@ class Container:
         copy(self._source(), newname, where, Wishes(backend=bdevtype, **chosen))  # type: ignore[arg-type]
         return Container(newname, where)
 
+    def clone_once(
+        self,
+        use: Callable[[Container], int],
+        newname: str = "",
+        *,
+        config_path: str = "",
+        bdevtype: str = "",
+        mounts: Sequence[tuple[str, ...]] = (),
+        tmpfs: bool = False,
+        keep_data: bool = False,
+        layer_fstab: bool = False,
+        prefix: str = "",
+        suffix: int = 6,
+        **wishes: object,
+    ) -> int:
+        """Make a snapshot of it that is removed when it ends, and return what use() makes of it: start it, for one.
+
+        mounts: arguments of lifecycle.ephemeral.Mount; tmpfs, keep_data, layer_fstab: fields of its Extras; wishes: of
+        lifecycle.copy.Wishes. Without a newname: prefix (default: NAME_) and that many random letters. Raises LxcError; then there is
+        none, unless keep_data.
+        """
+        from .lifecycle import ephemeral
+        from .lifecycle.copy import Wishes
+
+        where = config_path or self.lxcpath
+        name = newname or ephemeral.free_name(prefix or f"{self.name}_", where, suffix)
+        extras = ephemeral.Extras(
+            mounts=[ephemeral.Mount(*mount) for mount in mounts], tmpfs=tmpfs, keep_data=keep_data, layer_fstab=layer_fstab
+        )
+        wanted = Wishes(snapshot=True, backend=bdevtype, **wishes)  # type: ignore[arg-type]
+        return ephemeral.lend(self._source(), name, where, wanted, extras, lambda: use(Container(name, where)))
+
     def _source(self) -> Source:
         from .lifecycle.copy import Source
 
@@ -344,6 +376,10 @@ class Container:
         settling = Settling()
         settling.begin()
         self._settle()
+        if self.config["lxc.ephemeral"]:
+            from .lifecycle import destroy  # for its end: a monitor loads nothing
+
+            assert destroy
         from .runtime.start import start
 
         settling.wait()

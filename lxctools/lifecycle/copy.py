@@ -114,10 +114,8 @@ def copy(
     if not wishes.allow_running:
         source.refuse_running()
     folder = f"{new_path}/{new_name}"
-    if reserved is None and os.path.lexists(f"{folder}/{CONFIG}") and locks.partial_state(new_path, new_name) == locks.ABSENT:
-        raise LxcError(f"error: clone: {folder}/{CONFIG} exists", remedy="choose another name, or destroy it first")
-    if not os.path.isdir(new_path):
-        raise LxcError(f"cannot make {folder}: there is no folder {new_path}", remedy="make it, or name another with -p")
+    if reserved is None:
+        refuse_target(new_name, new_path)
     before = os.umask(0o022)
     try:
         with Undo() as own:
@@ -131,6 +129,15 @@ def copy(
                 undo.commit()
     finally:
         os.umask(before)
+
+
+def refuse_target(name: str, lxcpath: str) -> None:
+    """Raise LxcError where there is such a container, or no such lxcpath."""
+    folder = f"{lxcpath}/{name}"
+    if os.path.lexists(f"{folder}/{CONFIG}") and locks.partial_state(lxcpath, name) == locks.ABSENT:
+        raise LxcError(f"error: clone: {folder}/{CONFIG} exists", remedy="choose another name, or destroy it first")
+    if not os.path.isdir(lxcpath):
+        raise LxcError(f"cannot make {folder}: there is no folder {lxcpath}", remedy="make it, or name another with -p")
 
 
 def build(

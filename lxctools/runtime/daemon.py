@@ -171,8 +171,9 @@ def _cancel(number: int, _frame: object) -> None:
 
 def _wait(sock: _socket.socket) -> None:
     """The command's side: the monitor's pid and its word. A signal to the command cancels the start."""
-    for number in _CANCELLING:
-        if _signal.getsignal(number) != _signal.SIG_IGN:
+    before = {number: _signal.getsignal(number) for number in _CANCELLING}
+    for number, handler in before.items():
+        if handler != _signal.SIG_IGN:
             _signal.signal(number, _cancel)
     monitor, word = 0, b""
     try:
@@ -195,6 +196,9 @@ def _wait(sock: _socket.socket) -> None:
             raise
     finally:
         sock.close()
+        for number, handler in before.items():
+            if handler is not None:  # one that Python did not set
+                _signal.signal(number, handler)
     if not word:
         raise LxcError(
             "the monitor died before the container was running",

@@ -20,7 +20,7 @@ import pytest
 
 from lxctools import log
 from lxctools.container import Container
-from lxctools.lifecycle import recover, snapshot, steps
+from lxctools.lifecycle import ephemeral, recover, snapshot, steps
 from lxctools.lifecycle.folder import remove_if_empty
 from tests import host, throwaway
 
@@ -51,8 +51,15 @@ def _with_snapshot() -> None:
     (P / "c1/rootfs/etc/passwd").unlink()
 
 
+def _once() -> None:
+    """An ephemeral copy; its random names are the same each time."""
+    ephemeral.free_name = lambda prefix, folder, length=6: f"{prefix}{'x' * length}"
+    _c1().clone_once(lambda _made: 0, "e1", mounts=[("overlay", "/usr", "usr"), ("bind", "/srv", "srv", "ro")], tmpfs=True)
+
+
 OPERATIONS = {
     "copy": Operation(lambda: _c1().clone("c2"), ("c1", "c2")),
+    "ephemeral": Operation(_once, ("c1", "e1")),
     "snapshot": Operation(lambda: _c1().snapshot(), ("c1",)),
     "restore": Operation(lambda: _c1().snapshot_restore("snap0"), ("c1",), _with_snapshot),
     "restore-new": Operation(lambda: _c1().snapshot_restore("snap0", "c2"), ("c1", "c2"), _with_snapshot),
@@ -60,7 +67,7 @@ OPERATIONS = {
     "destroy": Operation(lambda: _c1().destroy(), ("c1",)),
     "destroy-snapshots": Operation(lambda: _c1().snapshot_destroy_all(), ("c1",), _with_snapshot),
 }
-COPIED = {"copy": "c1/", "snapshot": "c1/rootfs", "restore": "c1/snaps", "restore-new": "c1/"}
+COPIED = {"copy": "c1/", "ephemeral": "c1/rootfs", "snapshot": "c1/rootfs", "restore": "c1/snaps", "restore-new": "c1/"}
 
 
 def test_cut_off_at_every_step(unchanged_host: None, capsys: pytest.CaptureFixture[str]) -> None:
