@@ -198,6 +198,9 @@ def open_to_fill(path: str) -> int:
 
 
 def folders(path: str) -> list[str]:
-    """What belongs to the container's root: the lower folder of a new one, and its own folders. Those there are."""
+    """What belongs to the container's root: the lower folder of a new one, and its own folders. Those there are.
+
+    Where the work folder is somebody else's, an overlay that is mounted in a user namespace is read-only.
+    """
     lowers, upper = split(path)
-    return [place for place in (lowers[0], os.path.dirname(upper), upper) if os.path.isdir(place)]
+    return [place for place in (lowers[0], os.path.dirname(upper), upper, _work(upper)) if os.path.isdir(place)]
