@@ -118,7 +118,7 @@ def settle_all(folder: str) -> None:
 def _refuse_storage(source: Source) -> None:
     conf = source.conf
     kind = storage.type_of(conf) if conf["lxc.rootfs.path"] else ""
-    if not kind or not storage.is_there(kind) or not storage.load(kind).INFO.can_backup:
+    if not kind or not storage.load(kind).INFO.can_backup:
         what = f"storage of the type {kind} has no snapshots here" if kind else "it has no root file system"
         raise LxcError(f"{source.name}'s backing store cannot be backed up: {what}", remedy="copy it with lxc-copy")
 

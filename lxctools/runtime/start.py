@@ -328,12 +328,16 @@ def _boot(run: Instance) -> None:
 
 
 def _open_root(conf: Config) -> int:
-    """The root file system mounted detached, where the root of a container with id maps could not mount it; else -1."""
-    if not conf["lxc.rootfs.path"] or not conf["lxc.idmap"] or os.geteuid() != 0:
+    """The root file system mounted detached, where the root of a container with id maps could not mount it; else -1.
+
+    So is one whose device a process of the container's must not attach.
+    """
+    if not conf["lxc.rootfs.path"] or os.geteuid() != 0:
+        return -1
+    info = storage_backend.for_config(conf).INFO
+    if not info.by_monitor and not (info.host_only and conf["lxc.idmap"]):
         return -1
     module = storage_backend.for_config(conf)
-    if not module.INFO.host_only:
-        return -1
     return int(module.open_mount(str.__str__(conf["lxc.rootfs.path"]), conf["lxc.rootfs.options"]))
 
 

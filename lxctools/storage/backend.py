@@ -35,7 +35,7 @@ import os
 import stat
 
 from .. import files
-from ..errors import LxcError, Unsupported, describe
+from ..errors import LxcError, describe
 from ..idmap.ranges import to_host, to_ns, with_caller
 from ..idmap.userns import run_in_userns
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from ..config.conf import Config
     from ..idmap.ranges import IdMap
 
-# Type of lxc.rootfs.path -> module of this package; "" is recognised and not there yet.
+# Type of lxc.rootfs.path -> module of this package.
 _MODULES = {
     "dir": "dir",
     "overlay": "overlay",
@@ -56,7 +56,7 @@ _MODULES = {
     "zfs": "zfs",
     "lvm": "lvm",
     "loop": "loop",
-    "nbd": "",
+    "nbd": "nbd",
     "rbd": "rbd",
 }
 DEFAULT_SIZE = 1 << 30  # bytes, of a new block device
@@ -70,10 +70,10 @@ class Info:
     is_folder: its path is a folder that a template can fill and a container can be bound to without mounting anything first.
     is_block: it is a file system on a device. host_only: only the host's root can mount it, not that of a container with id
     maps. is_layered: it lies over folders that may be others'. can_snapshot: it can make a clone in constant time.
-    can_backup: lxc-snapshot may be used.
+    can_backup: lxc-snapshot may be used. by_monitor: what attaches it must see the container's end, so its monitor mounts it.
     """
 
-    __slots__ = ("can_backup", "can_snapshot", "host_only", "is_block", "is_folder", "is_layered", "name")
+    __slots__ = ("by_monitor", "can_backup", "can_snapshot", "host_only", "is_block", "is_folder", "is_layered", "name")
 
     def __init__(
         self,
@@ -85,8 +85,10 @@ class Info:
         is_layered: bool = False,
         can_snapshot: bool = False,
         can_backup: bool = True,
+        by_monitor: bool = False,
     ) -> None:
         self.name = name
+        self.by_monitor = by_monitor
         self.is_folder = is_folder
         self.is_block = is_block
         self.host_only = host_only or is_block
@@ -149,24 +151,17 @@ def names() -> tuple[str, ...]:
     return tuple(_MODULES)
 
 
-def is_there(name: str) -> bool:
-    """Whether the backend of a known type is there."""
-    return bool(_MODULES.get(name))
-
-
 def plain(name: str) -> str:
     """The one name of a type that has two; "" and "none" stay "" and "dir"."""
     return {"overlayfs": "overlay", "none": "dir"}.get(name, name)
 
 
 def load(name: str) -> ModuleType:
-    """The module of a type. Raises Unsupported for one that is not there yet, LxcError for an unknown one."""
+    """The module of a type. Raises LxcError for an unknown one."""
     if name not in _MODULES:
         if name == "aufs":
             raise LxcError("aufs is not in any kernel of today", remedy="an overlay does the same: lxc.rootfs.path = overlay:...")
         raise LxcError(f'there is no storage backend "{name}"', remedy=f"one of {' '.join(_MODULES)}")
-    if not is_there(name):
-        raise Unsupported(f"not supported yet: the {name} storage backend", remedy="use another one")
     from importlib import import_module
 
     return import_module("." + _MODULES[name], __package__)

@@ -19,7 +19,7 @@ def resolve_best(lxcpath: str) -> str:
     Asked and not tried: a creation that fails half-way would have to be undone, and say so.
     """
     for name in candidates():
-        if name == "dir" or (storage.is_there(name) and storage.load(name).is_usable(lxcpath)):
+        if name == "dir" or storage.load(name).is_usable(lxcpath):
             return name
     raise AssertionError("dir is always usable")
 

@@ -123,7 +123,9 @@ def _choose(job: _Job, wanted: str, snapshot: bool, maybe: bool, keep: bool) -> 
     if wanted == "best":
         wanted = resolve_best(os.path.dirname(job.spec.folder))
     if wanted == "nbd":
-        raise LxcError("a root file system of the type nbd cannot be made", remedy="make the image with qemu-img(1)")
+        raise LxcError(
+            "a root file system of the type nbd cannot be made", remedy="copy it to another type, -B loop for one; or use qemu-img(1)"
+        )
     return wanted, snapshot or (twin and wanted == "btrfs" and job.shift is None)
 
 

@@ -272,7 +272,7 @@ def test_an_existing_container_is_left_alone(unchanged_host: None, lxcpath: Path
         (("-t", "/no/such/template"), (b"/no/such/template",)),
         ((), (b"A template must be specified",)),
         (("-t", "none", "-f", "/no/such/file"), (b"/no/such/file",)),
-        (("-t", "busybox", "-B", "nbd"), (b"not supported yet",)),
+        (("-t", "busybox", "-B", "nbd"), (b"type nbd cannot be made", b"qemu-img")),
         (("-t", "none", "-B", "floppy"), (b"floppy is not a valid backing storage type",)),
         (("-t", "busybox", "--", "--busybox-path=/no/such/busybox"), (b"/no/such/busybox", b"busybox-static")),
         (("-t", "busybox", "--", "--frobnicate"), (b"--frobnicate",)),
