@@ -284,7 +284,7 @@ def test_a_killed_monitor_leaves_what_destroy_removes(place: Path) -> None:
 def test_a_signal_while_the_command_runs(number: signal.Signals, place: Path) -> None:
     words = [str(word) for word in (OURS / "lxc-copy", "-P", place, "-n", "c1", "-N", "e1", "-e", "--", "/bin/sleep", "100")]
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
-        assert host.wait_until(lambda: host.running(place, "e1") and b"sleep" in run("ps", "-C", "sleep", "-o", "args=").stdout, 10)
+        assert host.wait_until(lambda: host.running(place, "e1") and b"/bin/sleep 100" in run("ps", "-C", "sleep", "-o", "args=").stdout, 10)
         time.sleep(0.3)
         if number == signal.SIGINT:  # is the program's own, as of lxc-attach
             run(OURS / "lxc-attach", "-P", place, "-n", "e1", "--", "/bin/sh", "-c", "kill -INT $(ps | grep '[s]leep 100' | sed 's/^ *//;s/ .*//')")
