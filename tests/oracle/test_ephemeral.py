@@ -19,7 +19,7 @@ OPTIONS: dict[str, list[str]] = {
     "tmpfs, name kept": ["-t", "-K"],
     "kept": ["-D", "-M"],
     "overlay by its begin": ["-B", "ov"],
-    "mounts": ["-m", "bind={P}/src,bind={P}/src:/mnt/a:r,overlay={P}/src:/mnt/o", "-m", "bind=//etc//hostname:///mnt//h", "-m", "bind=/nosuch:rw"],
+    "mounts": ["-m", "bind={P}/src,bind={P}/src:/mnt/a:ro,overlay={P}/src:/mnt/o", "-m", "bind=//etc//hostname:///mnt//h", "-m", "bind=/nosuch:rw"],
 }
 
 pytestmark = pytest.mark.usefixtures("unchanged_host")
