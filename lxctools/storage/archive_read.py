@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
+_FOUND = "lost+found"  # which a new file system may have
 # Character devices that every container has or may have: null, zero, full, random, urandom; tty, console, ptmx; fuse and tun,
 # which check their user; 0:0 is an overlay's mark of a removed file.
 _HARMLESS = {(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (10, 229), (10, 200), (0, 0)}
@@ -104,7 +105,11 @@ class TreeReader:
         if member.link:
             self._link(path, name, link)
         elif stat.S_ISDIR(member.mode):
-            os.mkdir(name, 0o700, dir_fd=self._fd)
+            try:
+                os.mkdir(name, 0o700, dir_fd=self._fd)
+            except FileExistsError:
+                if path != _FOUND:
+                    raise
             fd = os.open(name, FOLDER, dir_fd=self._fd)
             os.close(self._fd)
             self._fd = fd
