@@ -8,6 +8,7 @@ Mounts below / are not in it: the checkout is bound read-only to where it was.
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,15 @@ def inside(function: Callable[[], Any], timeout: float = 120.0) -> Any:
         os.rmdir(top)
 
 
+def on_btrfs(folder: str | os.PathLike[str], megabytes: int = 600) -> None:
+    """Mount a new btrfs on a folder of the throw-away root; it goes with it."""
+    image = "/run/btrfs.img"
+    with open(image, "wb") as file:
+        file.truncate(megabytes << 20)
+    host.run("mkfs.btrfs", "-q", image, check=True)
+    host.run("mount", "-o", "loop", image, folder, check=True)
+
+
 def enter(top: str) -> None:
     """Make `/` of this process the throw-away root; it has a mount namespace of its own already."""
     mount.mount("lxct", top, "tmpfs", 0, "mode=0755")
@@ -44,6 +54,9 @@ def enter(top: str) -> None:
         status = os.stat(f"/dev/{name}")
         os.mknod(f"{root}/dev/{name}", 0o20666, status.st_rdev)
         os.chmod(f"{root}/dev/{name}", 0o666)  # whatever the umask is
+    for name in ("loop-control", *(f"loop{number}" for number in range(64))):
+        kind = stat.S_IFCHR if name == "loop-control" else stat.S_IFBLK
+        os.mknod(f"{root}/dev/{name}", kind | 0o660, os.makedev(10, 237) if name == "loop-control" else os.makedev(7, int(name[4:])))
     # What the test itself lies on and reads; a removal cannot get through a read-only mount.
     for place in {str(host.CHECKOUT), os.path.realpath(f"{host.CHECKOUT}/.venv")}:
         os.makedirs(f"{root}{place}", exist_ok=True)

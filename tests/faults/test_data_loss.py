@@ -216,6 +216,62 @@ def test_another_container_s_rootfs(unchanged_host: None) -> None:
     assert throwaway.inside(story)
 
 
+def subvolumes() -> list[str]:
+    listed = host.run("btrfs", "subvolume", "list", P, check=True).stdout.decode()
+    return sorted(line.split(" path ")[1] for line in listed.splitlines())
+
+
+def on_btrfs() -> None:
+    """A container c1 whose root is a subvolume, with one in it that has one in it, and a subvolume that is nobody's."""
+    throwaway.on_btrfs(P)
+    container("c1", f"btrfs:{P}/c1/rootfs")
+    for path in ("c1/rootfs", "c1/rootfs/inner", "c1/rootfs/inner/most", "precious"):
+        host.run("btrfs", "subvolume", "create", P / path, check=True)
+        (P / path / "file").write_text("mine")
+
+
+def test_a_btrfs_clone_that_shares_its_source_s_root(unchanged_host: None) -> None:
+    """A half clone whose configuration is still the source's, and one that shares its blocks."""
+
+    def story() -> bool:
+        on_btrfs()
+        container("c2", f"btrfs:{P}/c1/rootfs")
+        for words in ((), ("-f",), ("-s",)):
+            assert refused(ours("destroy", "-n", "c2", *words))
+        (P / "c2/config").unlink()
+        (P / "c2").rmdir()
+        for words in ((), ("-s",), ("-B", "btrfs")):
+            assert ours("copy", "-n", "c1", "-N", "c2", *words).returncode == 0
+            assert f"btrfs:{P}/c2/rootfs" in (P / "c2/config").read_text()
+            (P / "c2/rootfs/file").write_text("the clone's")
+            (P / "c2/rootfs/inner/most/file").unlink()
+            assert ours("destroy", "-n", "c2").returncode == 0
+            assert [(P / path / "file").read_text() for path in ("c1/rootfs", "c1/rootfs/inner", "c1/rootfs/inner/most")] == ["mine"] * 3
+        assert subvolumes() == ["c1/rootfs", "c1/rootfs/inner", "c1/rootfs/inner/most", "precious"]
+        return True
+
+    assert throwaway.inside(story)
+
+
+def test_nested_subvolumes(unchanged_host: None) -> None:
+    """They go with the container, also read-only ones; what is mounted in it, and what lies beside it, stays."""
+
+    def story() -> bool:
+        on_btrfs()
+        host.run("btrfs", "property", "set", P / "c1/rootfs/inner/most", "ro", "true", check=True)
+        (P / "c1/rootfs/mnt").mkdir()
+        host.run("mount", "--bind", P / "precious", P / "c1/rootfs/mnt", check=True)
+        assert refused(ours("destroy", "-n", "c1"))
+        assert (P / "precious/file").read_text() == (P / "c1/rootfs/inner/most/file").read_text() == "mine"
+        host.run("umount", P / "c1/rootfs/mnt", check=True)
+        assert ours("destroy", "-n", "c1").returncode == 0
+        assert subvolumes() == ["precious"] and (P / "precious/file").read_text() == "mine"
+        assert os.listdir(P) == ["precious"]
+        return True
+
+    assert throwaway.inside(story)
+
+
 def test_two_copies_into_one_name(unchanged_host: None) -> None:
     def story() -> bool:
         for name in ("c1", "c2"):

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from lxctools.config.conf import Config
+from lxctools.storage import backend as storage
+from lxctools.storage import place
 from tests import host, throwaway
 
 P = Path("/var/lib/lxct")
@@ -59,6 +63,72 @@ def test_snapshots(pair: str) -> None:
         done(maker, "destroy", "-n", "c1")
         done(driver, "destroy", "-n", "c2")
         assert not list(P.iterdir())
+        return True
+
+    assert throwaway.inside(story)
+
+
+TEMPLATE = """#!/bin/sh
+for word; do case $word in --rootfs=*) root=${word#--rootfs=};; esac; done
+mkdir "$root/etc" && echo c1 >"$root/etc/hostname" && echo saved >"$root/etc/state"
+"""
+
+
+def _create(tools: Path, kind: str) -> None:
+    """A container c1 on a file system where every kind can be, made by tools."""
+    throwaway.on_btrfs(P)
+    Path("/tmp/template").write_text(TEMPLATE)
+    Path("/tmp/template").chmod(0o755)
+    Path("/tmp/conf").write_text("lxc.uts.name = c1\n")
+    size = ["--fssize", "64M"] if kind == "loop" else []
+    done(tools, "create", "-n", "c1", "-B", kind, *size, "-f", "/tmp/conf", "-t", "/tmp/template")
+
+
+def _root(name: str) -> Callable[[str], str | None]:
+    """Reads a file of a container's root file system; None where there is none."""
+
+    def read(path: str) -> str | None:
+        with _opened(name) as root:
+            return (root / path).read_text() if (root / path).exists() else None
+
+    return read
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[Path]:
+    conf = Config.read(f"{P}/{name}/config")
+    with place.opened(storage.for_config(conf), str.__str__(conf["lxc.rootfs.path"])) as root:
+        yield Path(root.path)
+
+
+@pytest.mark.parametrize("kind", ["dir", "overlay", "btrfs", "loop"])
+@pytest.mark.parametrize("pair", PAIRS)
+def test_snapshots_of_every_storage(pair: str, kind: str) -> None:
+    """One makes the container and its snapshot, the other lists, restores, copies and destroys."""
+    maker, driver = PAIRS[pair]
+
+    def story() -> bool:
+        _create(maker, kind)
+        done(maker, "snapshot", "-n", "c1")
+        assert done(maker, "snapshot", "-n", "c1", "-L") == done(driver, "snapshot", "-n", "c1", "-L") != b""
+        with _opened("c1") as root:
+            (root / "etc/state").write_text("changed")
+        done(driver, "snapshot", "-n", "c1", "-r", "snap0", "-N", "c2")
+        assert _root("c2")("etc/state") == "saved\n"
+        assert run(driver, "destroy", "-n", "c1").returncode == 1, "it has a snapshot"
+        done(driver, "destroy", "-n", "c2")
+        done(driver, "snapshot", "-n", "c1", "-r", "snap0")
+        assert _root("c1")("etc/state") == "saved\n" and _root("c1")("etc/hostname") == "c1"
+        assert f"lxc.rootfs.path = {kind}:" in (P / "c1/config").read_text()
+        done(maker, "snapshot", "-n", "c1", "-d", "snap0")
+        shares = ["-s"] if kind in ("overlay", "btrfs") else []
+        done(driver, "copy", "-n", "c1", "-N", "c3", *shares)
+        assert _root("c3")("etc/state") == "saved\n"
+        done(maker, "destroy", "-n", "c3")
+        done(driver, "destroy", "-n", "c1")
+        assert not list(P.iterdir())
+        listed = host.run("btrfs", "subvolume", "list", P, check=True).stdout
+        assert listed == b""
         return True
 
     assert throwaway.inside(story)
