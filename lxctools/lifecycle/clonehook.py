@@ -35,7 +35,7 @@ _CONFINED = linux_open.RESOLVE_IN_ROOT | linux_open.RESOLVE_NO_MAGICLINKS
 class Copy:
     """Whom the hooks are told of. folder: where the copy belongs; work: where it lies now, with the root file system `made`."""
 
-    __slots__ = ("folder", "hostname", "made", "name", "source_name", "value", "words", "work")
+    __slots__ = ("folder", "hooks", "hostname", "made", "name", "source_name", "value", "words", "work")
 
     def __init__(self, name: str, source_name: str, folder: str, work: str, value: str) -> None:
         self.name = name
@@ -44,12 +44,13 @@ class Copy:
         self.work = work
         self.value = self.made = value  # lxc.rootfs.path with its type
         self.words: Sequence[str] = ()
+        self.hooks = True  # run them
         self.hostname = ""  # written to /etc/hostname; "" leaves it
 
 
 def finish(conf: Config, copy: Copy) -> None:
     """Run the clone hooks and write the host name. Raises LxcError with the reason."""
-    if not copy.value or not (conf["lxc.hook.clone"] or copy.hostname):
+    if not copy.value or not ((conf["lxc.hook.clone"] and copy.hooks) or copy.hostname):
         return
     step("clone hooks")
     maps = conf["lxc.idmap"]
@@ -85,7 +86,7 @@ def _inside(conf: Config, copy: Copy) -> None:
 
 def _run_hooks(conf: Config, copy: Copy, root: str) -> None:
     lines = conf["lxc.hook.clone"]
-    if not lines:
+    if not lines or not copy.hooks:
         return
     environment = process.callers_environment() | {
         "LXC_SRC_NAME": copy.source_name,
@@ -112,15 +113,6 @@ def write_hostname(root: str, text: bytes) -> None:
             file.truncate()
         except OSError as error:
             raise LxcError(f"cannot write {root}/{_HOSTNAME}: {describe(error)}") from error
-
-
-def read_hostname(root: str) -> bytes | None:
-    """What etc/hostname in a root file system holds; None when it is not there."""
-    fd = _open_hostname(root, os.O_RDONLY)
-    if fd < 0:
-        return None
-    with open(fd, "rb", buffering=0) as file:
-        return file.read(65536)
 
 
 def _open_hostname(root: str, flags: int) -> int:

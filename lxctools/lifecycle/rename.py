@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Renaming a container in place: its folder gets the new name, and nothing is copied.
 
-    NAME/.rename          what undoes it: both names, the configuration, the host name        (on disk first)
+    NAME/.rename          what undoes it: both names and the configuration                    (on disk first)
     NAME -> NEW           one rename(2)
-    configuration rewritten, clone hooks run with the new name, destroy hooks with the old one, host name written
+    configuration rewritten, clone hooks run with the new name, destroy hooks with the old one
     names -> done         in NEW/.rename: from here on it is renamed
-    whom it needs told to forget the old name, NEW/.rename removed
+    host name written, whom it needs told to forget the old name, NEW/.rename removed
 
 C LXC copies everything and destroys the old container: files beside the root file system are lost, and an overlay cannot be
 renamed. What a clone hook has changed in the root file system is not undone when a later step fails.
@@ -55,14 +55,14 @@ def rename(name: str, lxcpath: str, new_name: str) -> None:
             _rename(name, lxcpath, new_name, held)
         except BaseException as error:
             if os.path.exists(f"{new}/{JOURNAL}/{_DONE}"):
-                _forget_old(name, lxcpath, new, held)
+                _complete(name, lxcpath, new_name, held)
                 raise
             _undo(name, lxcpath, new_name, held)
             if isinstance(error, OSError):
                 raise LxcError(f"cannot rename {name} to {new_name}: {describe(error)}") from error
             raise
         try:
-            _forget_old(name, lxcpath, new, held)
+            _complete(name, lxcpath, new_name, held)
         except (LxcError, OSError) as error:
             log.error(f"{name} is now {new_name}, but not all of the old name is gone: {describe(error)}; the next command tries again")
 
@@ -95,7 +95,6 @@ def _rename(name: str, lxcpath: str, new_name: str, held: list[tuple[str, str]])
     files.sync_folder(lxcpath)
     conf = Config.read(f"{new}/{CONFIG}")
     told = clonehook.Copy(new_name, name, new, new, value)
-    told.hostname = new_name
     clonehook.finish(conf, told)
     context = HookContext(name, lxcpath, old, process.callers_environment())
     run_hooks(context, "destroy", environment=context.outside())
@@ -121,20 +120,9 @@ def _write_journal(name: str, folder: str, new_name: str) -> None:
     os.makedirs(journal, 0o700, exist_ok=True)
     with open(f"{folder}/{CONFIG}", "rb") as file:
         files.write_atomic(f"{journal}/config", file.read(), 0o600)
-    hostname = _hostname(folder)
-    if hostname is not None:
-        files.write_atomic(f"{journal}/hostname", hostname, 0o600)
     files.write_atomic(f"{journal}/{_NAMES}", f"{name}\0{new_name}\0".encode("utf-8", "surrogateescape"), 0o600)
     files.sync_folder(journal)
     files.sync_folder(folder)
-
-
-def _hostname(folder: str) -> bytes | None:
-    conf = Config.read(f"{folder}/{CONFIG}")
-    path = str.__str__(conf["lxc.rootfs.path"])
-    if not os.path.isdir(path):
-        return None  # on a volume, or in an overlay's upper folder
-    return clonehook.read_hostname(path)
 
 
 def _undo(name: str, lxcpath: str, new_name: str, held: list[tuple[str, str]]) -> None:
@@ -150,21 +138,22 @@ def _undo(name: str, lxcpath: str, new_name: str, held: list[tuple[str, str]]) -
             files.write_atomic(f"{at}/{CONFIG}", text)
         if at == new:
             kernel.rename_new(new, folder)
-        journal = f"{folder}/{JOURNAL}"
-        if os.path.exists(f"{journal}/hostname"):
-            with open(f"{journal}/hostname", "rb") as file:
-                hostname = file.read()
-            root = str.__str__(Config.read(f"{folder}/{CONFIG}")["lxc.rootfs.path"])
-            if clonehook.read_hostname(root) != hostname:
-                clonehook.write_hostname(root, hostname)
         dependants.forget(lxcpath, new_name, dependants.needs(folder), held)
         files.sync_folder(lxcpath)
-        files.remove_tree(journal)
+        files.remove_tree(f"{folder}/{JOURNAL}")
     except OSError as error:
         raise LxcError(f"cannot undo the renaming of {name} to {new_name}: {describe(error)}") from error
 
 
-def _forget_old(name: str, lxcpath: str, new: str, held: list[tuple[str, str]]) -> None:
+def _complete(name: str, lxcpath: str, new_name: str, held: list[tuple[str, str]]) -> None:
+    """What is left when it counts; each of it may have been done before. Raises LxcError, OSError."""
+    new = f"{lxcpath}/{new_name}"
+    step("write the host name")
+    conf = Config.read(f"{new}/{CONFIG}")
+    kind, path = conf.rootfs_type or "dir", str.__str__(conf["lxc.rootfs.path"])
+    told = clonehook.Copy(new_name, name, new, new, f"{kind}:{path}" if conf.rootfs_type or os.path.isdir(path) else "")
+    told.hostname, told.hooks = new_name, False
+    clonehook.finish(conf, told)
     step("forget the old name")
     dependants.forget(lxcpath, name, dependants.needs(new), held)
     files.remove_tree(f"{new}/{JOURNAL}")
@@ -181,7 +170,7 @@ def recover(name: str, lxcpath: str) -> str:
     with locks.ContainerLock(lxcpath, first), locks.ContainerLock(lxcpath, second):
         held = [(lxcpath, old), (lxcpath, new)]
         if os.path.exists(f"{lxcpath}/{new}/{JOURNAL}/{_DONE}"):
-            _forget_old(old, lxcpath, f"{lxcpath}/{new}", held)
+            _complete(old, lxcpath, new, held)
             return f"finished an interrupted renaming of {old} to {new}"
         if not os.path.exists(f"{at}/{JOURNAL}/{_NAMES}"):
             return ""  # it has come to its end while we waited
