@@ -14,6 +14,7 @@ Ids are those that the container's storage has; the manifest tells by which map 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -140,7 +141,7 @@ def export(source: Source, target: str, wishes: Wishes) -> None:
     final = os.path.realpath(target)  # a link stays one, as for a shell's >
     temporary = f"{final}.{os.getpid()}.new"
     try:
-        fd = files.create_new(temporary, 0o600)
+        fd, named = _new_file(temporary)
     except OSError as error:
         raise LxcError(f"cannot write {target}: {error.strerror}") from error
     try:
@@ -148,11 +149,14 @@ def export(source: Source, target: str, wishes: Wishes) -> None:
             _pack(source, argv, fd, target, wishes)
             step("put the archive in place")
             os.fsync(fd)
+            if not named:
+                # linkat(2), which follows the link in /proc: os.link() calls it when there is a descriptor
+                os.link(f"/proc/self/fd/{fd}", temporary if wishes.force else final, src_dir_fd=fd, follow_symlinks=True)
         finally:
             os.close(fd)
         if wishes.force:
             os.rename(temporary, final)
-        else:
+        elif named:
             rename_new(temporary, final)
     except OSError as error:
         files.unlink_quietly(temporary)
@@ -160,6 +164,16 @@ def export(source: Source, target: str, wishes: Wishes) -> None:
     except BaseException:
         files.unlink_quietly(temporary)
         raise
+
+
+def _new_file(temporary: str) -> tuple[int, bool]:
+    """A file to write, and whether it has this name: where the file system can, it has none yet, and a kill -9 leaves nothing."""
+    try:
+        return os.open(os.path.dirname(temporary) or ".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600), False
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise
+    return files.create_new(temporary, 0o600), True
 
 
 def _pour(source: Source, argv: Sequence[str], target: str, wishes: Wishes) -> None:
