@@ -32,6 +32,7 @@ from ..undo import Undo, held
 from . import child
 from .folder import CONFIG, keep_rootfs
 from .reserve import give, intend, make_parents, refuse_existing, reserve, watch
+from .steps import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,12 +112,17 @@ def _create(this: _Creation, config_file: str | None, backend: str, options: dic
     make_parents(this.folder, this.undo)
     this.partial = reserve(this.name, this.lxcpath, this.conf["lxc.idmap"], this.undo)
     if this.template or this.conf["lxc.rootfs.path"]:
+        step("make the root file system")
         _make_rootfs(this, module, options)
     this.undo(files.unlink_quietly, f"{this.folder}/{CONFIG}")
+    step("write the configuration")
     _write_first(this)
     if this.template:
+        step("run the template")
         _run_template(this)
+    step("create hooks")
     _run_hooks(this)
+    step("release the mark")
     assert this.partial is not None
     with held():  # interrupted from here on, it is whole
         this.partial.release()
