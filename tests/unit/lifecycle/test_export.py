@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import stat
 import subprocess
 import tarfile
@@ -538,3 +539,24 @@ def test_what_follows_the_end(archive: Path, lxcpath: Path) -> None:
     refused(archive, lxcpath, "something follows its end")
 
 
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_killed_export_leaves_nothing(disk: Disk, lxcpath: Path, *, force: bool) -> None:
+    container(lxcpath)
+    out = disk.at / "out"
+    out.mkdir()
+    if force:
+        (out / "c1.lxc").write_text("before")
+    before = sorted(os.listdir(out))
+    pid = os.fork()
+    if pid == 0:
+        steps.hook = lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == "put the archive in place" else None
+        try:
+            ship(lxcpath, out / "c1.lxc", force=force)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    assert sorted(os.listdir(out)) == before
+    ship(lxcpath, out / "c1.lxc", force=force)
+    assert sorted(os.listdir(out)) == sorted({*before, "c1.lxc"}) and (out / "c1.lxc").stat().st_size > 100

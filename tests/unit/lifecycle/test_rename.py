@@ -97,3 +97,18 @@ def test_what_is_not_defined(lxcpath: str) -> None:
     with pytest.raises(NotDefined):
         rename("nosuch", lxcpath, "c3")
     assert sorted(os.listdir(lxcpath)) == ["c1", "c2"]
+
+
+@pytest.mark.parametrize(("step", "name"), [("commit", "c2"), ("write the host name", "c3"), ("forget the old name", "c3")])
+def test_the_host_name_in_an_overlay(lxcpath: str, monkeypatch: pytest.MonkeyPatch, step: str, name: str) -> None:
+    """It is the old one until the renaming counts, and the new one from then on."""
+    Path(f"{lxcpath}/c1/rootfs/etc").mkdir()
+    Path(f"{lxcpath}/c1/rootfs/etc/hostname").write_text("c2")
+    os.mkdir(f"{lxcpath}/mnt")
+    with open(f"{lxcpath}/c2/config", "a") as file:
+        file.write(f"lxc.rootfs.mount = {lxcpath}/mnt\n")
+    killed_at(monkeypatch, lxcpath, step)
+    monkeypatch.setattr(log, "tell", lambda text: None)
+    settle("c3", lxcpath)
+    written = Path(f"{lxcpath}/{name}/overlay/delta/etc/hostname")
+    assert (written.read_text() if written.exists() else "c2") == name
