@@ -102,7 +102,7 @@ def beside(path: str) -> dict[str, str]:
 
 
 def depends(source_value: str) -> bool:
-    """zfs itself refuses to remove a dataset whose snapshots have clones."""
+    """What a clone shares becomes its own when its source is removed: destroy()."""
     return False
 
 
