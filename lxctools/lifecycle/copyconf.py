@@ -8,8 +8,9 @@ of overlay mounts in it, and hardware addresses. Not rewritten, as in C LXC: log
 from __future__ import annotations
 
 import os
-import shutil
+import stat
 
+from .. import files
 from ..config import net
 from ..errors import LxcError, describe
 
@@ -48,8 +49,9 @@ class Move:
                 number += 1
                 name = f"{base}.{number}"
             try:
-                shutil.copyfile(path, f"{self.work}/{name}")
-                shutil.copymode(path, f"{self.work}/{name}")
+                with open(path, "rb", buffering=0) as source:  # not shutil: it and what it loads take 8 ms
+                    files.write_atomic(f"{self.work}/{name}", source.readall())
+                    os.chmod(f"{self.work}/{name}", stat.S_IMODE(os.fstat(source.fileno()).st_mode))
             except OSError as error:
                 raise LxcError(f"cannot copy {path}, which the configuration names: {describe(error)}") from error
             self.copied[path] = name
