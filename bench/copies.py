@@ -7,6 +7,7 @@ import os
 import shutil
 import statistics
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -71,7 +72,7 @@ def in_memory(bench: _Bench, kind: str, bound: float, tools: tuple[Path, Path], 
         finally:
             _quiet("umount", point)
     finally:
-        _quiet("umount", memory)
+        _unmount(memory)
 
 
 def on_disk(bench: _Bench, bound: float, tools: tuple[Path, Path], once: Callable[[list[str]], float]) -> None:
@@ -80,3 +81,54 @@ def on_disk(bench: _Bench, bound: float, tools: tuple[Path, Path], once: Callabl
         _pairs(bench, bench.folder / "copies", "this disk", bound, tools, once)
     finally:
         shutil.rmtree(bench.folder / "copies", ignore_errors=True)
+
+
+def _unmount(folder: Path) -> None:
+    """The loop device of a file in it is let go of a moment after its last mount."""
+    deadline = time.monotonic() + 10
+    while subprocess.run(["umount", folder], stderr=subprocess.DEVNULL, check=False).returncode and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def snapshots(bench: _Bench, tools: tuple[Path, Path], once: Callable[[list[str]], float]) -> None:
+    """lxc-copy -s of a folder and of a subvolume, lxc-snapshot of an overlay: of a small container, in memory."""
+    for kind, what, limit in (("ext4", "overlay", 45.0), ("btrfs", "btrfs", 50.0)):
+        memory = bench.folder / f"snapshots-{kind}"
+        memory.mkdir()
+        _quiet("mount", "-t", "tmpfs", "-o", "size=1g", "bench", memory)
+        try:
+            image, point = memory / "image", memory / "mounted"
+            point.mkdir()
+            _quiet("truncate", "-s", "800M", image)
+            _quiet(f"mkfs.{kind}", "-q", image)
+            _quiet("mount", "-o", "loop", image, point)
+            try:
+                _snapshots_on(bench, point, what, limit, tools, once)
+            finally:
+                _quiet("umount", point)
+        finally:
+            _unmount(memory)
+
+
+def _snapshots_on(
+    bench: _Bench, lxcpath: Path, what: str, limit: float, tools: tuple[Path, Path], once: Callable[[list[str]], float]
+) -> None:
+    backend = ["-B", "btrfs"] if what == "btrfs" else []
+    _quiet(tools[0] / "lxc-create", "-q", "-P", lxcpath, "-n", "c1", *backend, "-f", bench.folder / "default.conf", "-t", "busybox")
+    _quiet(tools[0] / "lxc-copy", "-P", lxcpath, "-n", "c1", "-N", "c2", "-s")
+    taken: dict[str, tuple[list[float], list[float]]] = {"copy": ([], []), "snapshot": ([], [])}
+    for number in range(max(5, bench.runs)):
+        for side, tool in enumerate(tools):
+            name = f"n{number}{side}"
+            taken["copy"][side].append(once([str(tool / "lxc-copy"), "-P", str(lxcpath), "-n", "c1", "-N", name, "-s"]))
+            _quiet(tools[0] / "lxc-destroy", "-P", lxcpath, "-n", name)
+            if what == "overlay":
+                taken["snapshot"][side].append(once([str(tool / "lxc-snapshot"), "-P", str(lxcpath), "-n", "c2"]))
+                _quiet(tools[0] / "lxc-snapshot", "-P", lxcpath, "-n", "c2", "-d", "ALL")
+    ours, theirs = taken["copy"]
+    bench.row(f"copy -s, {what}", statistics.median(ours), "limit in ms", limit, 1.0)
+    print(f"    least {min(ours):.1f}; C: median {statistics.median(theirs):.1f}, least {min(theirs):.1f}")
+    if what == "overlay":
+        ours, theirs = taken["snapshot"]
+        bench.row("snapshot of an overlay", statistics.median(ours), "C", statistics.median(theirs), 1.0)
+        print(f"    least {min(ours):.1f}; C: least {min(theirs):.1f}")

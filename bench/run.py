@@ -212,6 +212,10 @@ class Bench:
             copies.in_memory(self, kind, bound, (OURS, THEIRS), once)
         copies.on_disk(self, 0.9, (OURS, THEIRS), once)
 
+    def measure_snapshots(self) -> None:
+        """copies in constant time: an overlay, a subvolume, lxc-snapshot; against limits in milliseconds, and C's."""
+        copies.snapshots(self, (OURS, THEIRS), once)
+
     def measure_autostart(self) -> None:
         """40 containers with a veth each: lxc-autostart, lxc-ls -f of them running, lxc-autostart -k, against C's."""
         lxcpath = self.folder / "autostart"
