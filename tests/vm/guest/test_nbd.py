@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import subprocess
 from pathlib import Path
 
@@ -37,7 +38,9 @@ def place(lxcpath: Path) -> Path:
     whole = lxcpath / "whole"
     with whole.open("wb") as file:
         file.truncate(66 << 20)
-    run("sfdisk", "-q", whole, input=b"label: dos\nstart=2048, type=83\n", check=True)
+    with whole.open("r+b") as file:  # one partition of the type Linux, which begins at 1 MiB
+        entry = struct.pack("<8B2I", 0, 0, 0, 0, 0x83, 0, 0, 0, 2048, (64 << 20) // 512)
+        file.write(bytes(446) + entry + bytes(48) + b"\x55\xaa")
     run("dd", f"if={raw}", f"of={whole}", "bs=1M", "seek=1", "conv=notrunc", check=True)
     make(lxcpath, "c1", f"{lxcpath}/disk.qcow2")
     return lxcpath
