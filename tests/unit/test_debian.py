@@ -52,7 +52,7 @@ def test_settings_are_the_same_in_every_script() -> None:
     assert " ".join(f"/etc/{name}" for name in names) in (DEBIAN / "lxc.postrm").read_text()
 
 
-@pytest.mark.parametrize("script", ["lxc.postinst", "lxc.prerm", "lxc.postrm", "tests/smoke", "tests/library"])
+@pytest.mark.parametrize("script", ["lxc.preinst", "lxc.postinst", "lxc.prerm", "lxc.postrm", "tests/smoke", "tests/library"])
 def test_shell_can_read(script: str) -> None:
     shell = (DEBIAN / script).read_text().partition("\n")[0].removeprefix("#!")
     assert subprocess.run([shell, "-n", DEBIAN / script]).returncode == 0
