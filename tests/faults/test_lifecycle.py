@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from lxctools import log
+from lxctools import locks, log
 from lxctools.config.conf import Config
 from lxctools.container import Container
 from lxctools.lifecycle import ephemeral, recover, snapshot, steps
@@ -214,8 +214,14 @@ def _cut_off(operation: Operation, kind: str, number: int) -> bool:
         except BaseException:
             os._exit(_CUT_OFF)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    # The helpers of a copy die with it, but not at the same moment, and the lock of its mark is theirs too.
+    assert host.wait_until(lambda: not any(_is_held(mark) for mark in P.rglob("partial")), 10)
     assert status in (0, _CUT_OFF, _ABSORBED, -signal.SIGKILL)
     return status != 0
+
+
+def _is_held(mark: Path) -> bool:
+    return locks.partial_state(str(mark.parent.parent), mark.parent.name) == locks.ONGOING
 
 
 def _next_command(operation: Operation, said: list[str]) -> None:
