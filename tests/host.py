@@ -17,6 +17,8 @@ THEIRS = Path("/usr/bin")
 BUSYBOX = Path("/bin/busybox")
 # A guest without KVM is ten times as slow as its host, which may be busy: every patience of the tests is multiplied.
 SLOWNESS = 4 if os.environ.get("LXCTOOLS_GUEST") else 1
+RUN = "/run/lxc"
+_LOCKS = Path(f"{RUN}/lock/var/tmp")  # of the lxcpaths that tests make there, lxct*
 
 _APPLETS = (
     "sh cat echo ls ps sleep true false env id hostname mount umount mkdir touch kill ip ifconfig grep tail head "
@@ -110,6 +112,8 @@ def forget(lxcpath: Path) -> None:
                 for tools in (OURS, THEIRS):
                     run(tools / "lxc-stop", "-P", lxcpath, "-n", folder.name, "-k", timeout=20)
         run("rm", "-rf", "--one-file-system", lxcpath)
+    if lxcpath.parent == Path("/var/tmp"):
+        shutil.rmtree(_LOCKS / lxcpath.name, ignore_errors=True)
 
 
 def running(lxcpath: Path, name: str) -> bool:
@@ -133,7 +137,7 @@ class Host:
     """What a test may have left on the host, to be compared before and after."""
 
     def __init__(self) -> None:
-        self.mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+        self.mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()}
         self.links = set(os.listdir("/sys/class/net"))
         self.cgroups = _cgroups()
         self.loops = {line.split(":")[0] for line in run("losetup", "-a").stdout.decode().splitlines()}
@@ -143,12 +147,13 @@ class Host:
             for name in (line.split()[-1] for line in Path("/proc/net/unix").read_text(errors="surrogateescape").splitlines())
             if name.endswith("/command") and "/lxct" in name
         }
+        self.locks = {str(path) for path in _LOCKS.glob("lxct*")}
 
     def added_since(self, before: Host) -> dict[str, set[str]]:
         """What is there now and was not before, by kind; empty when nothing."""
         found = {
             kind: getattr(self, kind) - getattr(before, kind)
-            for kind in ("mounts", "links", "cgroups", "loops", "monitors", "sockets")
+            for kind in ("mounts", "links", "cgroups", "loops", "monitors", "sockets", "locks")
         }
         return {kind: names for kind, names in found.items() if names}
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The scenarios that are run by C LXC and by lxctools, as data.
 
-A scenario is a state to begin with and commands. {P} is the folder of containers, {N} the container. Of the last
-command standard output, exit status and the class of standard error (empty or not) are compared, of the ones before
+A scenario is a state to begin with and commands. {P} is the folder of containers, {N} the container, {T} the folder of the
+tools, {I} the init of application containers; a command that is none of ours is one of the host's. Of the last command standard output, exit status and the class of standard error (empty or not) are compared, of the ones before
 the exit status only. `words` must be in both error outputs. `stderr=False` leaves the class of standard error out,
 `differs` names the entry of docs/differences.md that allows ours to be different, with what ours answers.
 """
@@ -29,6 +29,10 @@ class Scenario:
         unordered: bool = False,
         stdin: bytes = b"",
         timeout: float = 30,
+        more: dict[str, str] | None = None,
+        files: dict[str, str] | None = None,
+        theirs: tuple[str, ...] = (),
+        also: str = "",
     ) -> None:
         self.name = name
         self.state = state
@@ -42,10 +46,44 @@ class Scenario:
         self.unordered = unordered
         self.stdin = stdin
         self.timeout = timeout
+        self.more = more or {}  # further containers, stopped: name -> configuration
+        self.files = files or {}  # files in {P}: name -> text
+        self.theirs = theirs  # the commands of C LXC, where it has others
+        self.also = also  # how a line begins that is only in our output
 
 
 S = Scenario
 AUTO = "lxc.start.auto = 1\nlxc.start.delay = 1\n"
+
+# With c1 in no group and without lxc.start.auto.
+SEVERAL = {
+    "c2": "lxc.start.auto = 1\nlxc.start.order = 30\nlxc.group = web db\n",
+    "c3": "lxc.start.auto = 1\nlxc.start.order = 10\nlxc.start.delay = 1\nlxc.group = db\n",
+    "c4": "lxc.start.auto = 0\nlxc.start.order = 20\nlxc.group = onboot\n",
+    "c5": "lxc.start.auto = 1\nlxc.start.order = 20\n",
+    "c6": "lxc.start.auto = 1\nlxc.start.order = 30\nlxc.group = onboot,web\n",
+}
+STATES = "lxc-ls -P {P} -f -F NAME,STATE"
+LEGACY = """# made by hand
+lxc.utsname = c1
+lxc.rootfs = /var/lib/lxc/c1/rootfs
+lxc.rootfs.backend = dir
+lxc.tty = 4
+lxc.pts = 1024
+lxc.mount = /etc/fstab.c1
+lxc.network.type = veth
+lxc.network.link = lxcbr0
+lxc.network.flags = up
+lxc.network.type = empty
+lxc.seccomp = /x
+lxc.id_map = u 0 100000 65536
+lxc.haltsignal = SIGPWR
+lxc.cgroup.memory.limit_in_bytes = 1G
+lxc.aa_profile = unconfined
+lxc.init_cmd = /sbin/init
+lxc.start.auto = 1
+"""
+NO_HOST = "unshare -m -p -f --propagation private"  # init mounts what is missing, and kills all it sees
 
 SCENARIOS = [
     # lxc-autostart
@@ -66,6 +104,17 @@ SCENARIOS = [
     S("autostart-no-argument", STOPPED, "lxc-autostart -P {P} -g"),
     S("autostart-empty", ABSENT, "lxc-autostart -P {P}", ours=(0, ""), differs="exit 1 for a folder without containers"),
     S("autostart-no-folder", ABSENT, "lxc-autostart -P {P}/nosuch", stderr=False),
+    *[S(f"autostart-several-{name}", STOPPED, f"lxc-autostart -P {{P}} -L {words}", more=SEVERAL, stderr=False) for name, words in (
+        ("list", ""), ("all", "-a"), ("ignore-auto", "-A"), ("all-ignore-auto", "-aA"), ("group", "-g web"), ("two-groups", "-g db,web"),
+        ("two-options", "-g web -g db"), ("groupless-too", "-g onboot,"), ("groupless", "-g ,"), ("group-ignore-auto", "-A -g onboot"),
+        ("other-group", "-g nosuch"), ("kill", "-k -a"), ("shutdown", "-s -aA"), ("all-and-group", "-a -g web"))],
+    *[S(f"autostart-several-{name}", STOPPED, "lxc-autostart -P {P} -aA", f"lxc-autostart -P {{P}} {words}", STATES, more=SEVERAL, timeout=90)
+      for name, words in (("kill-group", "-k -g web"), ("kill-all", "-k -aA"), ("shutdown-order", "-s -a -t 10"),
+                          ("shutdown-group", "-s -g db -t 10"), ("reboot", "-r -g db"), ("start-again", "-aA"))],
+    *[S(f"autostart-several-running-{words[1:2]}", STOPPED, "lxc-autostart -P {P} -aA", f"lxc-autostart -P {{P}} {words}", more=SEVERAL, timeout=90)
+      for words in ("-kLaA", "-rLaA", "-sLaA", "-LaA")],
+    S("autostart-several-start", STOPPED, "lxc-autostart -P {P} -g web,onboot", STATES, more=SEVERAL),
+    S("autostart-surplus-option", ABSENT, "lxc-autostart -P {P} -x", words=("invalid option -- 'x'",)),
     # lxc-unshare
     S("unshare-nothing", ABSENT, "lxc-unshare", words=("A command to execute in the new namespace is required",)),
     S("unshare-no-namespace", ABSENT, "lxc-unshare true", words=("A namespace to execute command is required",)),
@@ -86,6 +135,36 @@ SCENARIOS = [
     S("usernsexec-code", ABSENT, "lxc-usernsexec -s -m b:0:100000:10 -- sh -c 'id -u; exit 7'"),
     S("usernsexec-bad-map", ABSENT, "lxc-usernsexec -m x:0 -- true", stderr=False),
     S("usernsexec-bad-option", ABSENT, "lxc-usernsexec -x"),
+    S("usernsexec-two-maps", ABSENT, "lxc-usernsexec -s -m u:0:100000:10 -m g:5:200000:3 -- cat /proc/self/uid_map /proc/self/gid_map"),
+    S("usernsexec-absent", ABSENT, "lxc-usernsexec -s -m b:0:100000:10 -- /nosuch", stderr=False),
+    S("usernsexec-stdin", ABSENT, "lxc-usernsexec -s -m b:0:100000:10 -- cat", stdin=b"x" * 100000),
+    # init.lxc
+    S("init-status", ABSENT, f"{NO_HOST} {{I}} -- /bin/sh -c 'exit 7'"),
+    S("init-signal", ABSENT, f"{NO_HOST} {{I}} -- /bin/sh -c 'kill -9 $$'"),
+    S("init-output", ABSENT, f"{NO_HOST} {{I}} -- /bin/echo hello"),
+    S("init-absent", ABSENT, f"{NO_HOST} {{I}} -- /nosuch", stderr=False),
+    S("init-nothing", ABSENT, f"{NO_HOST} {{I}}", stderr=False),
+    S("init-bad-option", ABSENT, f"{NO_HOST} {{I}} --bogus -- /bin/true", stderr=False),
+    S("init-passes-signals-on", ABSENT,
+      f"{NO_HOST} {{I}} -- /bin/sh -c 'trap \"echo TERM; exit 9\" TERM; (sleep 0.3; kill -TERM 1) & while :; do sleep 0.1; done'"),
+    S("init-reaps", ABSENT, f"{NO_HOST} {{I}} -- /bin/sh -c '(sleep 0.1 &); sleep 0.5; exit 3'"),
+    # lxc-update-config
+    *[S(f"update-config-{name}", ABSENT, "lxc-update-config -c {P}/old", "cat {P}/old", files={"old": LEGACY}) for name in ("file",)],
+    S("update-config-backup", ABSENT, "lxc-update-config -c {P}/old", "cat {P}/old.backup", files={"old": LEGACY}),
+    S("update-config-new", ABSENT, "lxc-update-config -c {P}/new", "cat {P}/new", files={"new": "lxc.uts.name = a\n# x\n\nlxc.net.0.type = empty\n"}),
+    S("update-config-absent", ABSENT, "lxc-update-config -c {P}/nosuch", stderr=False),
+    S("update-config-help", ABSENT, "lxc-update-config -h", ours=(0, ""), differs="`--help` in upstream's words"),
+    # lxc-clone, which C LXC has as lxc-copy
+    S("clone", STOPPED, "lxc-clone -p {P} c1 c2", "lxc-ls -P {P} -1", theirs=("lxc-copy -P {P} -n c1 -N c2", "lxc-ls -P {P} -1")),
+    S("clone-config", STOPPED, "lxc-clone -p {P} -o c1 -n c2", "cat {P}/c2/config",
+      theirs=("lxc-copy -P {P} -n c1 -N c2", "cat {P}/c2/config"), config="# mine\nlxc.environment = A=b\n"),
+    S("clone-overlay", STOPPED, "lxc-clone -p {P} -s -B overlay c1 c2", "grep -c overlay:{P}/c1/rootfs:{P}/c2/ {P}/c2/config",
+      theirs=("lxc-copy -P {P} -s -B overlay -n c1 -N c2", "grep -c overlay:{P}/c1/rootfs:{P}/c2/ {P}/c2/config")),
+    S("clone-exists", STOPPED, "lxc-clone -p {P} c1 c2", theirs=("lxc-copy -P {P} -n c1 -N c2",), more={"c2": ""}, stderr=False),
+    S("clone-undefined", ABSENT, "lxc-clone -p {P} nosuch c2", theirs=("lxc-copy -P {P} -n nosuch -N c2",), stderr=False),
+    S("clone-running", RUNNING, "lxc-clone -p {P} c1 c2", theirs=("lxc-copy -P {P} -n c1 -N c2",), stderr=False),
+    S("clone-files", STOPPED, "lxc-clone -p {P} c1 c2", "sh -c 'cd {P}/c2 && find . -printf \"%p %y %m %U %l\n\" | sort'",
+      theirs=("lxc-copy -P {P} -n c1 -N c2", "sh -c 'cd {P}/c2 && find . -printf \"%p %y %m %U %l\n\" | sort'")),
     # lxc-cgroup
     S("cgroup-read", RUNNING, "lxc-cgroup -P {P} -n {N} memory.swappiness"),
     S("cgroup-read-word", RUNNING, "lxc-cgroup -P {P} {N} pids.max"),
@@ -105,9 +184,33 @@ SCENARIOS = [
     S("device-absent", RUNNING, "lxc-device -P {P} {N} add /dev/nosuch", words=("Failed to add /dev/nosuch to c1",)),
     S("device-no-node", RUNNING, "lxc-device -P {P} {N} add /etc/passwd", words=("Failed to add /etc/passwd to c1",)),
     S("device-stopped", STOPPED, "lxc-device -P {P} {N} add /dev/full", words=("Container c1 is not running",)),
+    S("device-add-name", RUNNING, "lxc-device -P {P} {N} add /dev/full /dev/full", "lxc-attach -P {P} {N} -- dd if=/dev/full bs=1 count=1 of=/dev/null"),
+    S("device-del-absent", RUNNING, "lxc-device -P {P} {N} del /dev/full"),
+    S("device-undefined", ABSENT, "lxc-device -P {P} nosuch add /dev/full", words=("nosuch",)),
+    S("device-interface", RUNNING, "ip link add lxctdev0 type dummy", "lxc-device -P {P} {N} add lxctdev0 eth7",
+      "lxc-attach -P {P} {N} -- ls /sys/class/net"),
+    S("device-interface-back", RUNNING, "ip link add lxctdev1 type dummy", "lxc-device -P {P} {N} add lxctdev1",
+      "lxc-device -P {P} {N} del lxctdev1", "ip link del lxctdev1"),
     # lxc-checkconfig
-    S("checkconfig", ABSENT, "lxc-checkconfig", stderr=False),
+    S("checkconfig", ABSENT, "lxc-checkconfig", stderr=False, also="lxctools version ", differs="a line `lxctools version N`"),
+    S("checkconfig-file", ABSENT, "sh -c 'CONFIG={P}/config {T}/lxc-checkconfig'", stderr=False, also="lxctools version ",
+      files={"config": "# Linux/x86 6.1.0 Kernel Configuration\nCONFIG_NAMESPACES=y\nCONFIG_VETH=m\n# CONFIG_USER_NS is not set\n"}),
+    # lxc-monitor
+    S("monitor-start-stop", STOPPED, "sh -c '{T}/lxc-monitor -P {P} -n {N} >{P}/out & m=$!; sleep 1; {T}/lxc-start -P {P} {N}; "
+      "{T}/lxc-freeze -P {P} {N}; {T}/lxc-unfreeze -P {P} {N}; {T}/lxc-stop -k -P {P} {N}; sleep 1; kill $m; {T}/lxc-monitor -P {P} -Q; cat {P}/out'"),
+    S("monitor-exit-status", STOPPED, "sh -c '{T}/lxc-monitor -P {P} >{P}/out & m=$!; sleep 1; {T}/lxc-start -P {P} {N} -F -- /bin/sh -c \"exit 7\"; "
+      "sleep 1; kill $m; {T}/lxc-monitor -P {P} -Q; cat {P}/out'", stderr=False),
+    S("monitor-regex", STOPPED, "sh -c '{T}/lxc-monitor -P {P} -n \"c[2-3]|d\" >{P}/out & m=$!; sleep 1; {T}/lxc-start -P {P} {N}; "
+      "{T}/lxc-start -P {P} c2; sleep 1; kill $m; {T}/lxc-monitor -P {P} -Q; cat {P}/out'", more={"c2": ""}),
+    S("monitor-bad-regex", ABSENT, "lxc-monitor -P {P} -n [", words=("Failed to compile the regex",), stderr=False),
     # lxc-top
+    S("top-batch", RUNNING, "script -qec 'stty rows 50 cols 150; timeout --foreground 2 {T}/lxc-top -P {P} -b -d 60' /dev/null", numbers=True),
+    S("top-batch-sorted", RUNNING, "lxc-start -P {P} c2", "sh -c 'script -qec \"stty rows 50 cols 150; timeout --foreground 2 {T}/lxc-top -P {P} -b -d 60 -s n -r\" /dev/null | cut -d, -f2'",
+      more={"c2": ""}),
+    S("top-batch-by-cpu", RUNNING, "lxc-start -P {P} c2", "lxc-attach -P {P} c2 -- sh -c 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done'",
+      "sh -c 'script -qec \"stty rows 50 cols 150; timeout --foreground 2 {T}/lxc-top -P {P} -b -d 60 -s c\" /dev/null | cut -d, -f2'", more={"c2": ""}),
+    S("top-batch-nothing", STOPPED, "script -qec 'timeout --foreground 1 {T}/lxc-top -P {P} -b -d 60' /dev/null"),
+    S("top-negative-delay", ABSENT, "lxc-top -b -d -1"),
     S("top-bad-delay", ABSENT, "lxc-top -b -d 1.5", words=("could not parse command line",)),
     S("top-no-terminal", ABSENT, "lxc-top", words=("stdin is not a tty",)),
     # lxc-info
@@ -185,6 +288,11 @@ SCENARIOS = [
     S("wait-bad-state", STOPPED, "lxc-wait -P {P} -n {N} -s NOSUCH", stderr=False),
     S("wait-undefined", ABSENT, "lxc-wait -P {P} -n nosuch -s STOPPED"),
     S("wait-no-state", STOPPED, "lxc-wait -P {P} -n {N}"),
+    S("wait-until", RUNNING, "sh -c '(sleep 0.5; {T}/lxc-stop -k -P {P} {N}) & {T}/lxc-wait -P {P} {N} -s STOPPED -t 10'"),
+    S("wait-for-start", STOPPED, "sh -c '(sleep 0.5; {T}/lxc-start -P {P} {N}) & {T}/lxc-wait -P {P} {N} -s RUNNING -t 10'"),
+    S("wait-for-freeze", RUNNING, "sh -c '(sleep 0.5; {T}/lxc-freeze -P {P} {N}) & {T}/lxc-wait -P {P} {N} -s FROZEN -t 10'"),
+    S("wait-lower-case", RUNNING, "lxc-wait -P {P} -n {N} -s running", stderr=False),
+    S("wait-bad-timeout", STOPPED, "lxc-wait -P {P} -n {N} -s STOPPED -t soon"),
     # lxc-freeze, lxc-unfreeze
     S("freeze", RUNNING, "lxc-freeze -P {P} -n {N}", "lxc-info -P {P} -n {N} -s"),
     S("freeze-twice", FROZEN, "lxc-freeze -P {P} -n {N}"),
