@@ -22,7 +22,7 @@ from ..config.system import system_value
 from ..errors import LxcError, describe
 from ..idmap.ranges import to_host
 from ..idmap.userns import run_in_userns
-from . import devices, folders, names, translate, v1, v2
+from . import devices, folders, limits, names, v1, v2
 from .devices_load import DeviceProgram, may_restrict
 from .hierarchy import UNIFIED, Hierarchy, Host, delegated_files
 
@@ -129,6 +129,7 @@ class ContainerCgroups:
         self._claims: list[folders.Claim] = []
         self._places: list[_Place] = []
         self._program: DeviceProgram | None = None
+        self._plan: limits.Plan | None = None
         self._maps: Sequence[IdMap] = ()
         self._inside = False  # the monitor is in its folders
         for hierarchy in host.hierarchies:
@@ -379,7 +380,7 @@ class ContainerCgroups:
     def setup_limits(self) -> None:
         """Set every limit but those of devices, before init is moved under them. Raises LxcError naming key and file.
 
-        Keys of the cgroup version that this host does not control by are translated, each with a warning (translate.py).
+        Keys of the cgroup version that this host does not control by are translated, each with a warning (limits.py).
         """
         plan = self._limits()
         for key, value, reason, remedy in plan.problems:
@@ -389,10 +390,12 @@ class ContainerCgroups:
         for setting in plan.settings:
             self._limit(setting)
 
-    def _limits(self) -> translate.Plan:
-        unified = self.host.layout == UNIFIED
-        core = not unified and self.host.unified is not None
-        return translate.plan(self.conf["lxc.cgroup"], self.conf["lxc.cgroup2"], unified=unified, core=core)
+    def _limits(self) -> limits.Plan:
+        if self._plan is None:
+            unified = self.host.layout == UNIFIED
+            core = not unified and self.host.unified is not None
+            self._plan = limits.plan(self.conf["lxc.cgroup"], self.conf["lxc.cgroup2"], unified=unified, core=core)
+        return self._plan
 
     def setup_device_limits(self) -> None:
         """Set the limits of devices, after the container's own nodes have been made. Raises LxcError."""
@@ -406,9 +409,9 @@ class ContainerCgroups:
                 text = devices.text_v1(value)
             except ValueError as error:
                 raise LxcError(f"cannot set {self._assignment(key, value)}: {error}") from None
-            self._limit(translate.Setting(key, value, [(f"devices.{key.partition('.devices.')[2]}", text)]))
+            self._limit(limits.Setting(key, value, [(f"devices.{key.partition('.devices.')[2]}", text)]))
 
-    def _limit(self, setting: translate.Setting) -> None:
+    def _limit(self, setting: limits.Setting) -> None:
         """Write the first of a setting's files that is there. Raises LxcError."""
         attempt = f"cannot set {self._assignment(setting.key, setting.value)}"
         place = self._place_of(setting.choices[0][0], attempt)

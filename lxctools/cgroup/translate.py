@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Limits that were written for the other cgroup version: what they are called on this host, and in which terms; pure.
 
-A host controls by version 1 (lxc.cgroup.FILE) or by version 2 (lxc.cgroup2.FILE). What a configuration says for the
-version that this host does not have is said again in the words of the one it has, by the two tables below. Where it speaks
-of the same file (the same device in it) or controller for this host's version as well, it was written for both, and its
-native lines alone count.
-A limit that has no counterpart is an error: dropped in silence it would look as if it held.
+What a configuration says for the version that this host does not have is said again in the words of the one it has, by the
+two tables below; limits.py says when. A limit that has no counterpart is an error: dropped in silence it would look as if it held.
 
 Sources: Documentation/admin-guide/cgroup-v1/ and cgroup-v2.rst of the kernel; the ratio of cpu.shares to cpu.weight is the
 kernel's own (1024 to 100, sched/core.c), that of blkio.weight to io.weight follows from the defaults (500 to 100).
@@ -13,15 +10,16 @@ kernel's own (1024 to 100, sched/core.c), that of blkio.weight to io.weight foll
 
 from __future__ import annotations
 
+from .limits import DEVICE_FILES, V1, V2, Plan, Setting
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    Write = list[tuple[str, str]]  # (file, text) in order of preference: the first whose file the kernel has
+    from .limits import Write
+
     Convert = Callable[[str, Mapping[str, str]], list[Write]]
 
-V1, V2 = "lxc.cgroup.", "lxc.cgroup2."
-DEVICE_FILES = ("devices.allow", "devices.deny")
 _MEMORY, _MEMSW = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
 _QUOTA, _PERIOD = "cpu.cfs_quota_us", "cpu.cfs_period_us"
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50, "E": 1 << 60}
@@ -40,32 +38,6 @@ class Row:
         self.target = target
         self.convert = convert
         self.how = how
-
-
-class Setting:
-    """One value to be written. key, value: the configured line it comes from. choices: see Write."""
-
-    __slots__ = ("choices", "key", "value")
-
-    def __init__(self, key: str, value: str, choices: Write) -> None:
-        self.key = key
-        self.value = value
-        self.choices = choices
-
-
-class Plan:
-    """settings: in the order in which they are written. devices: (key, value) of device rules in force, in order.
-
-    notes: (key, value, sentence) of what is not done as it is written. problems: (key, value, reason, remedy).
-    """
-
-    __slots__ = ("devices", "notes", "problems", "settings")
-
-    def __init__(self) -> None:
-        self.settings: list[Setting] = []
-        self.devices: list[tuple[str, str]] = []
-        self.notes: list[tuple[str, str, str]] = []
-        self.problems: list[tuple[str, str, str, str]] = []
 
 
 # -- values ------------------------------------------------------------------------------------------------------------
@@ -315,20 +287,9 @@ TO_V1: dict[str, Row] = {
 # -- a whole configuration ---------------------------------------------------------------------------------------------
 
 
-def plan(old: Iterable[tuple[str, str]], new: Iterable[tuple[str, str]], *, unified: bool, core: bool = False) -> Plan:
-    """What is to be written for lxc.cgroup.* (old) and lxc.cgroup2.* (new), as (file, value) in their order.
-
-    unified: this host controls by version 2. core: it does not, but has a version 2 hierarchy without controllers beside,
-    whose own files (cgroup.max.depth ...) can be written.
-    """
-    result = Plan()
+def add(result: Plan, native: Sequence[tuple[str, str]], foreign: Sequence[tuple[str, str]], *, unified: bool, core: bool) -> None:
+    """Add what this host is to write for the lines of the other version, and what is to be told of them."""
     prefix, other = (V2, V1) if unified else (V1, V2)
-    native, foreign = (list(new), list(old)) if unified else (list(old), list(new))
-    for file, value in native:
-        if not file.startswith("devices."):
-            result.settings.append(Setting(prefix + file, value, [(file, value)]))
-        elif unified and file not in DEVICE_FILES:
-            result.problems.append((prefix + file, value, "there are devices.allow and devices.deny only", "remove the line"))
     said = {_place(file, value): value.strip() for file, value in native}
     controllers = {file.partition(".")[0] for file, _value in native}
     others = dict(foreign)
@@ -353,10 +314,6 @@ def plan(old: Iterable[tuple[str, str]], new: Iterable[tuple[str, str]], *, unif
         if kept:
             shown = ", ".join(f"{choices[0][0]} = {choices[0][1]}" for choices in kept)
             result.notes.append((other + file, value, f"is of cgroup version {1 if unified else 2}: set as {shown}"))
-    # The kernel refuses a limit of memory and swap that is below the limit of memory (memory.rst, 8.2).
-    result.settings.sort(key=lambda setting: setting.choices[0][0] == _MEMSW)
-    _devices(result, native, foreign, prefix, other)
-    return result
 
 
 def _place(file: str, value: str) -> tuple[str, str]:
@@ -395,36 +352,3 @@ def _pattern(file: str) -> tuple[str, str]:
     if words[0] == "hugetlb" and len(words) > 2:
         return ".".join(["hugetlb", "*", *words[2:]]), words[1]
     return file, ""
-
-
-def _devices(result: Plan, native: Sequence[tuple[str, str]], foreign: Sequence[tuple[str, str]], prefix: str, other: str) -> None:
-    """Rules are read in order, so both lists become one.
-
-    Lines that stand in both, as in LXC's common.conf, are the native ones. A rest that begins anew ("a") comes before the
-    native lines, which then hold, or is left out where they begin anew themselves; any other rest goes on from them.
-    """
-    mine = [(prefix + file, value) for file, value in native if file.startswith("devices.")]
-    known = {(file, _rule(value)) for file, value in native}
-    rest = [(file, _rule(value)) for file, value in foreign if file in DEVICE_FILES]
-    added = [(other + file, value) for file, value in rest if (file, value) not in known]
-    what = f"is of the other cgroup version: set with {prefix}devices"
-    if _anew(added):
-        begins = _anew(mine)
-        result.devices = mine if begins else [*added, *mine]
-        if begins:
-            what = f"is passed over: {begins[-1][0]} = {begins[-1][1].strip()} begins anew, and {prefix}devices says what counts here"
-    else:
-        result.devices = [*mine, *added]
-    for key in dict.fromkeys(key for key, _value in added):
-        values = [value for name, value in added if name == key]
-        result.notes.append((key, values[0], f"({len(values)} of such lines) {what}"))
-
-
-def _rule(value: str) -> str:
-    """A device rule; the kernel's version 1 reads nothing after an "a"."""
-    words = value.split()
-    return "a" if words[:1] == ["a"] else value.strip()
-
-
-def _anew(rules: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(key, value) for key, value in rules if _rule(value) == "a"]

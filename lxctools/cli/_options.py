@@ -394,7 +394,7 @@ def usage_text(command: Command) -> str:
 def help_text(command: Command) -> str:
     """What --help prints, made from the table."""
     own = [*command.options]
-    common = [row for row in COMMON if row.dest not in ("name", "rcfile", "help")]
+    common = [row for row in COMMON if row.dest not in ("name", "rcfile")]
     if command.named:
         own.insert(0, COMMON[0])
     if command.rcfile and not any(row.long == "rcfile" for row in own):
@@ -411,7 +411,7 @@ def help_text(command: Command) -> str:
 def _help_line(row: Option) -> str:
     if not row.long and row.arg == REQUIRED:
         return f"  -{row.short} {row.metavar:<26} {row.help}\n"
-    long = f"--{row.long}" if row.long else ""
+    long = f"--{row.long}" if row.long and row.short != "?" else ""  # --help is that of -h
     if row.arg == REQUIRED:
         long += f"={row.metavar}"
     elif row.arg == OPTIONAL:

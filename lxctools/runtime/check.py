@@ -12,7 +12,8 @@ import os
 import stat
 
 from .. import paths, process
-from ..cgroup import devices, hierarchy, names, translate
+from ..cgroup import devices, hierarchy, names
+from ..cgroup import limits as cgroup_limits
 from ..config.check import ERROR, WARNING, Misconfigured, Reading, is_system, read, read_system, sort
 from ..config.system import system_value
 from ..confine import apparmor, limits, seccomp, selinux
@@ -201,7 +202,7 @@ def _cgroups(reading: Reading, name: str) -> None:
         return
     unified = host.layout == hierarchy.UNIFIED
     core = not unified and host.unified is not None
-    made = translate.plan(reading["lxc.cgroup"], reading["lxc.cgroup2"], unified=unified, core=core)
+    made = cgroup_limits.plan(reading["lxc.cgroup"], reading["lxc.cgroup2"], unified=unified, core=core)
     for key, value, reason, remedy in made.problems:
         reading.report(ERROR, key, reason, value=value, remedy=remedy)
     for key, value, note in made.notes:

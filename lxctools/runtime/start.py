@@ -13,6 +13,7 @@ import select
 
 from .. import files, locks, log, namespaces, paths, states
 from ..cgroup import hierarchy
+from ..cgroup import limits as cgroup_limits
 from ..cgroup.session import ContainerCgroups
 from ..config.net import Net
 from ..confine import limits, lsm, seccomp
@@ -159,6 +160,7 @@ def _preload(conf: Config) -> None:
     enter a root that is not ours.
     """
     iface.load({net.type for net in conf.nets})
+    cgroup_limits.preload(conf["lxc.cgroup"], conf["lxc.cgroup2"])
     if conf["lxc.rootfs.path"]:
         storage_backend.for_config(conf)
     mountpoint = conf["lxc.rootfs.mount"]

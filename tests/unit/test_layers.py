@@ -18,7 +18,7 @@ RANKS = (
     | dict.fromkeys(("runtime", "lifecycle", "shipped"), 5)
     | {"container": 6, "cli": 7, "__main__": 7}
 )
-LATE_IMPORTS_IN = {"container", "storage.backend", "network.iface", "cli._options", "cli._main", "cli.config", "cli.ls"}
+LATE_IMPORTS_IN = {"container", "cgroup.limits", "storage.backend", "network.iface", "cli._options", "cli._main", "cli.config", "cli.ls"}
 HOMES = {"ctypes": ("linux.",), "_ctypes": ("linux._cdata",), "prctl": ("linux.prctl",), "pyroute2": ("network.admin",)}
 
 

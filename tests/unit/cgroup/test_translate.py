@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lxctools.cgroup import translate
-from lxctools.cgroup.translate import NoCounterpart, plan
+from lxctools.cgroup import limits, translate
+from lxctools.cgroup.limits import plan
+from lxctools.cgroup.translate import NoCounterpart
 
 TO_V2 = [
     ("memory.limit_in_bytes", "1G", "memory.max", "1G"),
@@ -95,7 +100,7 @@ REFUSED = [
 ]
 
 
-def one(file: str, value: str, *, unified: bool) -> translate.Plan:
+def one(file: str, value: str, *, unified: bool) -> limits.Plan:
     return plan([(file, value)], [], unified=True) if unified else plan([], [(file, value)], unified=False)
 
 
@@ -240,3 +245,34 @@ def _is_default(file: str, value: str, unified: bool) -> bool:
         return row.convert(value, {}) == []
     except NoCounterpart:
         return False
+
+
+REPOSITORY = str(Path(__file__).parents[3])
+LOADED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from lxctools.cgroup import limits
+from lxctools.runtime import start
+words = eval(sys.argv[2])
+getattr(limits, sys.argv[3])(*words, **({"unified": False} if sys.argv[3] == "plan" else {}))
+print("lxctools.cgroup.translate" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ([], [], False),
+        ([("memory.limit_in_bytes", "1G"), ("devices.deny", "a")], [("devices.deny", "a")], False),  # as in LXC's common.conf
+        ([], [("memory.max", "1G")], True),
+    ],
+)
+def test_a_start_loads_the_tables_only_for_lines_of_the_other_version(
+    old: list[tuple[str, str]], new: list[tuple[str, str]], wanted: bool
+) -> None:
+    for function in ("plan", "preload"):
+        both = [old, new] if function == "plan" or not os.path.exists("/sys/fs/cgroup/cgroup.controllers") else [new, old]
+        done = subprocess.run(
+            ["/usr/bin/python3", "-IS", "-c", LOADED, REPOSITORY, repr(both), function], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == f"{wanted}\n", function
