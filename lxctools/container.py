@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 
 from . import paths, states
-from .errors import Denied, LxcError, NotRunning
+from .errors import Denied, LxcError, NotDefined, NotRunning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,16 +72,18 @@ def check_config(path: str, lxcpath: str = "", name: str = "") -> Reading:
 
 
 class Container:
-    """One container. timeout: how long one question to its monitor may take, in seconds."""
+    """One container. timeout: seconds that one question to its monitor may take. rcfile: see load_config(). Raises LxcError for that."""
 
     __slots__ = ("_config", "_rcfile", "lxcpath", "name", "timeout")
 
-    def __init__(self, name: str, config_path: str | None = None, *, timeout: float = 10.0) -> None:
+    def __init__(self, name: str, config_path: str | None = None, *, timeout: float = 10.0, rcfile: str | None = None) -> None:
         self.name = name
         self.lxcpath = config_path if config_path is not None else get_global_config_item("lxc.lxcpath")
         self.timeout = timeout
         self._config: Config | None = None
         self._rcfile = ""
+        if rcfile is not None:
+            self.load_config(rcfile)
 
     # -- what it is ------------------------------------------------------------------------------------------------
 
@@ -128,6 +130,11 @@ class Container:
         except Denied:
             return False
         return True
+
+    def require_defined(self) -> None:
+        """Raise NotDefined unless it has a configuration on disk."""
+        if not self.defined:
+            raise NotDefined(f"{self.name} doesn't exist", remedy=f"lxc-ls -P {self.lxcpath} lists what does")
 
     def require_running(self) -> None:
         """Raise NotRunning unless it runs."""
@@ -356,15 +363,9 @@ class Container:
         remove_all(self.name, self.lxcpath)
 
     def start(
-        self,
-        cmd: Sequence[str] = (),
-        *,
-        useinit: bool = False,
-        daemonize: bool = True,
-        close_fds: bool = False,
-        pidfile: str = "",
+        self, cmd: Sequence[str] = (), *, useinit: bool = False, daemonize: bool = True, close_fds: bool = False, pidfile: str = "",
         report: Report | None = None,
-    ) -> int:
+    ) -> int:  # fmt: skip
         """Start it. A daemon: 0 once it is RUNNING. In the foreground: when it has ended, with the exit status.
 
         useinit: run cmd under our own init, as lxc-execute does. report: this process, a fork made for it, becomes the
@@ -487,16 +488,9 @@ class Container:
     # -- its files -------------------------------------------------------------------------------------------------
 
     def push_files(
-        self,
-        sources: Sequence[str],
-        path: str,
-        *,
-        mode: int | None = None,
-        uid: int | None = None,
-        gid: int | None = None,
-        recursive: bool = False,
-        parents: bool = False,
-    ) -> None:
+        self, sources: Sequence[str], path: str, *, mode: int | None = None, uid: int | None = None, gid: int | None = None,
+        recursive: bool = False, parents: bool = False,
+    ) -> None:  # fmt: skip
         """Copy files of the host ("-": standard input) to a path in it, running or not. Raises LxcError.
 
         uid, gid: numbers in the container, 0 for new files. parents: make the folders that are missing.

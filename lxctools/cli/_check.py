@@ -91,6 +91,7 @@ def run(argv: list[str], called: str) -> int:
             _print(reading)
     if values.json:
         _out.line(as_json(rows, indent=2))
+    log.to_stderr(not values.quiet)  # for a standard output that cannot be written
     return code
 
 

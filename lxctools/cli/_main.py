@@ -45,9 +45,9 @@ def main(name: str, argv: list[str] | None = None) -> NoReturn:
         _out.flush()
     except BrokenPipeError:
         _die_of(_signal.SIGPIPE)
-    except OSError as error:
-        _say(f"cannot write to standard output: {describe(error)}")
-        code = code or 1
+    except LxcError as error:
+        _say(str(error))
+        code = code or error.exit_code
     except Interrupted as error:
         _die_of(error.number)
     # Nothing is left to be done by an orderly end of the interpreter, which takes as long as a whole lxc-info.

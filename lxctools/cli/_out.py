@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 
+from ..errors import LxcError, describe
+
 _waiting: list[str] = []
 
 
@@ -24,10 +26,15 @@ def text(chunk: str) -> None:
 
 
 def flush() -> None:
-    """Write what is kept. Raises OSError, BrokenPipeError when the reader has gone."""
+    """Write what is kept. Raises BrokenPipeError when the reader has gone, LxcError when it cannot be written."""
     data = "".join(_waiting).encode("utf-8", "surrogateescape")
     _waiting.clear()
-    write(1, data)
+    try:
+        write(1, data)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise LxcError(f"cannot write to standard output: {describe(error)}") from error
 
 
 def write(fd: int, data: bytes) -> None:

@@ -29,10 +29,8 @@ COMMAND = Command(
 def run(values: Values) -> int:
     """0 done, 1 not."""
     item, *further = values.words
-    container = Container(values.name, values.lxcpath)
+    container = Container(values.name, values.lxcpath, rcfile=values.rcfile)
     container.require_control()
-    if values.rcfile is not None:
-        container.load_config(values.rcfile)
     where = f"{container.lxcpath}:{container.name}"
     if not container.running:
         raise NotRunning(f"'{where}' is not running")

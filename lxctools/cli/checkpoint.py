@@ -45,9 +45,7 @@ COMMAND = Command(
 
 def run(values: Values) -> int:
     """Always fails: with what LXC refuses, or because it is not there yet."""
-    container = Container(values.name, values.lxcpath)
-    if values.rcfile is not None:
-        container.load_config(values.rcfile)
+    container = Container(values.name, values.lxcpath, rcfile=values.rcfile)
     container.require_control()
     if not container.defined:
         raise NotDefined(f"{container.name} is not defined", remedy=f"lxc-ls -P {container.lxcpath} lists what is")

@@ -37,8 +37,6 @@ COMMAND = Command(
 
 def run(values: Values) -> int:
     """0 when the user left or the container ended."""
-    container = Container(values.name, values.lxcpath)
-    if values.rcfile is not None:
-        container.load_config(values.rcfile)
+    container = Container(values.name, values.lxcpath, rcfile=values.rcfile)
     container.require_running()
     return container.console(values.tty, escape=values.escape)

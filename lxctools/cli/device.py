@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ..container import Container
-from ..errors import LxcError, NotDefined, NotRunning
+from ..errors import LxcError, NotRunning
 from ..paths import is_root
 from ._options import Command, Values
 
@@ -21,12 +21,9 @@ def run(values: Values) -> int:
     """0 done, 1 not."""
     if not is_root():
         raise LxcError("lxc-device must be run as root")
-    container = Container(values.name, values.lxcpath)
-    if values.rcfile is not None:
-        container.load_config(values.rcfile)
+    container = Container(values.name, values.lxcpath, rcfile=values.rcfile)
     if not container.running:
-        if not container.defined:
-            raise NotDefined(f"{container.name} doesn't exist", remedy=f"lxc-ls -P {container.lxcpath} lists what does")
+        container.require_defined()
         raise NotRunning(f"Container {container.name} is not running")
     if len(values.words) < 2:
         raise LxcError(f"Error: no command given ({_SEE})")

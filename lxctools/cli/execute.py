@@ -28,9 +28,7 @@ COMMAND = Command(
 
 def run(values: Values) -> int:
     """COMMAND's exit status, or 128 + the signal that ended it; 1 when it could not be run."""
-    container = Container(values.name, values.lxcpath)
-    if values.rcfile is not None:
-        container.load_config(values.rcfile)
+    container = Container(values.name, values.lxcpath, rcfile=values.rcfile)
     if not container.defined:
         raise NotDefined(
             f"Executing a container with no configuration file may crash the host: {container.name} is not defined",

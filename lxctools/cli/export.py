@@ -25,9 +25,7 @@ def run(values: Values) -> int:
     if len(values.words) != 1:
         hint = "give one, or - for standard output" if not values.words else "one at a time"
         raise LxcError(f"{len(values.words) or 'no'} files to write to", remedy=hint)
-    container = Container(values.name, values.lxcpath)
-    if values.rcfile is not None:
-        container.load_config(values.rcfile)
+    container = Container(values.name, values.lxcpath, rcfile=values.rcfile)
     container.require_control()
     try:
         container.export(

@@ -8,7 +8,7 @@ import tempfile
 
 from .. import files, log
 from ..container import Container
-from ..errors import LxcError, NotDefined, describe
+from ..errors import LxcError, describe
 from ._options import NONE, REQUIRED, BadValue, Command, Option, Values
 from ._values import unsigned
 
@@ -62,12 +62,10 @@ COMMAND = Command(
 
 def run(values: Values) -> int:
     """0 done; 1 not, and then no file is half written."""
-    container = Container(values.name, values.lxcpath)
-    if values.rcfile is not None:
-        container.load_config(values.rcfile)
+    container = Container(values.name, values.lxcpath, rcfile=values.rcfile)
     container.require_control()
-    if not container.defined and not container.running:
-        raise NotDefined(f"{container.name} doesn't exist", remedy=f"lxc-ls -P {container.lxcpath} lists what does")
+    if not container.running:
+        container.require_defined()
     verb, *words = values.words
     _VERBS[verb](container, words, values)
     return 0

@@ -12,9 +12,7 @@ COMMAND = Command("freeze", "[-n] NAME [OPTIONS]", "Stop all processes of a runn
 
 def run(values: Values) -> int:
     """Exit 0 also when it is frozen already."""
-    container = Container(values.name, values.lxcpath)
-    if values.rcfile is not None:
-        container.load_config(values.rcfile)
+    container = Container(values.name, values.lxcpath, rcfile=values.rcfile)
     try:
         container.require_running()
         container.freeze()

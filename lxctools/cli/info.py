@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from .. import states
 from ..container import Container, as_json
-from ..errors import LxcError, NotDefined
+from ..errors import LxcError
 from . import _figures, _out
 from ._options import NONE, REQUIRED, Command, Option, Values
 
@@ -31,9 +31,7 @@ _PATIENCE = 2.0
 
 def run(values: Values) -> int:
     """0 unless there is no such container; an unknown -c key is told and is no failure."""
-    container = Container(values.name, values.lxcpath, timeout=_PATIENCE)
-    if values.rcfile is not None:
-        container.load_config(values.rcfile)
+    container = Container(values.name, values.lxcpath, timeout=_PATIENCE, rcfile=values.rcfile)
     asked = values.state + values.pid + values.ips + _STATS_WEIGHT * values.stats
     everything = not asked and not values.keys
     state = _state(container)
@@ -68,8 +66,7 @@ def _state(container: Container) -> int:
     """The state's number. A stopped container must be defined and have a configuration that can be read."""
     state = container.state_number
     if state == states.STOPPED:
-        if not container.defined:
-            raise NotDefined(f"{container.name} doesn't exist", remedy=f"lxc-ls -P {container.lxcpath} lists what does")
+        container.require_defined()
         container.config  # noqa: B018  reading it is the check
     return state
 

@@ -8,7 +8,7 @@ import time
 
 from .. import log
 from ..container import Container
-from ..errors import LxcError, NotDefined
+from ..errors import LxcError
 from ..terminal.tail import Filter, Tail, last_lines
 from . import _out
 from ._options import NONE, REQUIRED, BadValue, Command, Option, Values
@@ -44,13 +44,11 @@ COMMAND = Command(
 
 def run(values: Values) -> int:
     """0; 1 when there is no such container, or it keeps no log."""
-    container = Container(values.name, values.lxcpath)
-    if values.rcfile is not None:
-        container.load_config(values.rcfile)
+    container = Container(values.name, values.lxcpath, rcfile=values.rcfile)
     container.require_control()
     running = container.running
-    if not running and not container.defined:
-        raise NotDefined(f"{container.name} doesn't exist", remedy=f"lxc-ls -P {container.lxcpath} lists what does")
+    if not running:
+        container.require_defined()
     show = _shower(values)
     path = "" if values.buffer else _runtime_log(container) if values.runtime else _value(container, "lxc.console.logfile", running)
     if path:

@@ -35,9 +35,7 @@ def run(values: Values) -> int:
     """0 when it was started, has ended (-F) or was running already; 1 otherwise."""
     if not os.path.isdir(values.lxcpath):
         raise LxcError(f"You lack access to {values.lxcpath}: there is no such folder", remedy="-P names the lxcpath")
-    container = Container(values.name, values.lxcpath)
-    if values.rcfile is not None:
-        container.load_config(values.rcfile)
+    container = Container(values.name, values.lxcpath, rcfile=values.rcfile)
     if container.running:
         log.error("Container is already running")
         return 0

@@ -33,9 +33,7 @@ COMMAND = Command(
 def run(values: Values) -> int:
     """0 stopped, 2 was not running, 1 everything else."""
     timeout = _timeout(values)
-    container = Container(values.name, values.lxcpath)
-    if values.rcfile is not None:
-        container.load_config(values.rcfile)
+    container = Container(values.name, values.lxcpath, rcfile=values.rcfile)
     try:
         container.require_running()
     except NotRunning as error:

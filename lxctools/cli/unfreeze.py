@@ -12,9 +12,7 @@ COMMAND = Command("unfreeze", "[-n] NAME [OPTIONS]", "Let the processes of a fro
 
 def run(values: Values) -> int:
     """Exit 0 also when it is not frozen or not running."""
-    container = Container(values.name, values.lxcpath)
-    if values.rcfile is not None:
-        container.load_config(values.rcfile)
+    container = Container(values.name, values.lxcpath, rcfile=values.rcfile)
     try:
         if not container.running and not container.defined:
             raise NotDefined(f"{container.name} is not defined", remedy="lxc-ls lists the containers")

@@ -39,8 +39,6 @@ def run(values: Values) -> int:
             raise LxcError(f"invalid state '{word}'", remedy="the states are " + " ".join(states.STATES))
         if word:
             wanted.append(states.number(word))
-    container = Container(values.name, values.lxcpath)
+    container = Container(values.name, values.lxcpath, rcfile=values.rcfile)
     container.require_control()
-    if values.rcfile is not None:
-        container.load_config(values.rcfile)
     return 0 if container.wait(wanted, values.timeout) else 1

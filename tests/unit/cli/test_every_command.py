@@ -137,3 +137,18 @@ def test_no_argument_to_a_flag(launcher: str) -> None:
             done = run(launcher, f"--{row.long}=x")
             no_accident(done)
             assert done.returncode == WRONG.get(launcher, 1)
+
+
+@pytest.mark.parametrize("line", ["checkconfig", "config -l", "config check /etc/hostname", "ls -P {P} -f", "ls -P {P} --json", "info -P {P} c1",
+                                  "snapshot -P {P} c1 -L", "autostart -P {P} -L", "top -P {P} -b -d 60", "update-config"])  # fmt: skip
+def test_standard_output_that_cannot_be_written(line: str, tmp_path: Path) -> None:
+    (tmp_path / "c1" / "snaps" / "snap0").mkdir(parents=True)
+    (tmp_path / "c1" / "config").write_text("lxc.start.auto = 1\n")
+    (tmp_path / "c1" / "snaps" / "snap0" / "config").touch()
+    command, *words = line.format(P=tmp_path).split()
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [REPOSITORY / "bin" / f"lxc-{command}", *words], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, timeout=20, check=False
+        )
+    assert done.returncode == 1 and b"cannot write to standard output: No space left on device" in done.stderr, done
+    assert done.stderr.count(b"\n") == 1
