@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 INFO = Info("rbd", is_block=True, can_backup=False)
 _PREFIX = "/dev/rbd/"
 size_and_type = device_backend.size_and_type
-exists = device_backend.exists
 belongings = device_backend.belongings
 folders = device_backend.folders
 
@@ -35,12 +34,21 @@ def is_usable(lxcpath: str) -> bool:
     return os.path.exists("/etc/ceph/ceph.conf") and process.find("rbd") is not None
 
 
-def _rbd(verb: str, *words: str, user: str = "", fine: tuple[int, ...] = (0,)) -> None:
+def _rbd(verb: str, *words: str, user: str = "", fine: tuple[int, ...] = (0,)) -> int:
+    """Run it; its status, which is one of those that are fine. Raises LxcError."""
     user = user or system_value("lxc.bdev.rbd.rbduser") or ""
     argv = ["rbd", verb, *(["--id", user] if user else []), *words]
     result = tool(argv)
     if result.status not in fine:
         raise LxcError(f"{' '.join(argv)} {result.why()}")
+    return result.status
+
+
+def exists(path: str) -> bool:
+    """Whether the image is there, mapped or not: after a reboot it is not. Raises LxcError where the cluster cannot be asked."""
+    return os.path.exists(path) or (
+        path.startswith(_PREFIX) and _rbd("info", path.removeprefix(_PREFIX), fine=(0, errno.ENOENT)) == 0
+    )
 
 
 def create(spec: Spec) -> tuple[str, bool]:

@@ -281,6 +281,26 @@ def test_an_image_that_cannot_be_mapped_is_removed(tools: Tools, tmp_path: Path)
         rbd.open_mount("/dev/rbd/lxc/c1")
 
 
+def test_an_image_that_is_not_mapped_is_there(tools: Tools) -> None:
+    """As every one is after a reboot: lxc-destroy must not forget it."""
+    tools.answer("rbd info pool/gone", 2, "rbd: error opening image gone: (2) No such file or directory")
+    tools.answer("rbd info other/c1", 110, "rbd: couldn't connect to the cluster!")
+    assert rbd.exists("/dev/rbd/pool/image")
+    assert not rbd.exists("/dev/rbd/pool/gone")
+    with pytest.raises(LxcError, match="connect to the cluster"):
+        rbd.exists("/dev/rbd/other/c1")
+    rbd.destroy("/dev/rbd/pool/image")
+    assert tools.said()[-1] == "rbd rm pool/image"
+
+
+def test_a_volume_that_is_not_active_is_there(tools: Tools) -> None:
+    tools.answer("lvs --unbuffered --noheadings -o lv_attr /dev/nog/c1", 0, "Vwi---tz-k")
+    tools.answer("lvs", 5, "Failed to find logical volume")
+    assert lvm.exists("/dev/nog/c1") and not lvm.exists("/dev/nog/c2") and not lvm.exists("/srv/c1")
+    lvm.destroy("/dev/nog/c1")
+    assert tools.said()[-1] == "lvremove -f /dev/nog/c1"
+
+
 def test_an_image_that_is_there_stays(tools: Tools, tmp_path: Path) -> None:
     tools.answer("rbd create", 17, "rbd: image c1 already exists")
     with pytest.raises(LxcError, match="already exists"):
