@@ -41,6 +41,12 @@ def test_in_the_guest(report: Report, file: str) -> None:
     assert done, f"all of {file} was skipped: {sorted({case.text for case in cases})}"
 
 
-def test_nothing_was_left_in_the_guest(report: Report) -> None:
+def test_nothing_was_left_in_the_guest(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
     """The check at the end of the guest's session, which belongs to no file."""
+    counts = {outcome: sum(case.outcome == outcome for case in report.cases) for outcome in ("passed", "failed", "skipped")}
+    with capsys.disabled():
+        print(f"\nin the guest, {report.ended.seconds:.0f} s: " + ", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
+        for case in report.cases:
+            if case.outcome == "skipped":
+                print(f"skipped there: {case.file} {case.name}: {case.text}")
     assert report.ended.status == 0, report.ended.output[-3000:]
