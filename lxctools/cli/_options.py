@@ -189,9 +189,14 @@ class Ended(Exception):
         self.values = values
 
 
+def _help_row() -> Option:
+    return Option("h", "help", NONE, "help", "print this help and exit with 0")
+
+
+HELP = _help_row()  # of a command without the common options: see read_own()
 COMMON = (
     Option("n", "name", REQUIRED, "name", "the container's name"),
-    Option("h", "help", NONE, "help", "print this help and exit with 0"),
+    _help_row(),
     Option("?", "help", NONE, "help_error", "print this help and exit with 1"),
     Option("", "usage", NONE, "usage", "print a synopsis of all options"),
     Option("", "version", NONE, "version", "print the version number"),
@@ -229,6 +234,14 @@ def read(
             command.check(values)
     except BadValue as error:
         raise Ended(1, stderr=_plain(command, values, str(error), "could not parse command line")) from None
+    return values
+
+
+def read_own(command: Command, argv: Sequence[str], called: str) -> Values:
+    """read() for a command whose table has HELP instead of the common options: its help goes to standard output. Raises Ended."""
+    values = read(command, argv, called=called)
+    if values.help:
+        raise Ended(0, stdout=help_text(command))
     return values
 
 

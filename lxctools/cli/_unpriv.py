@@ -16,7 +16,7 @@ from . import _options
 from ._options import NONE, Command, Ended, Option, Values
 
 _OPTIONS = (
-    Option("h", "help", NONE, "help", "print this help and exit with 0"),
+    _options.HELP,
     Option("", "version", NONE, "version", "print the version number"),
 )
 

@@ -12,7 +12,7 @@ from ..container import as_json
 from ..errors import LxcError, describe
 from ..linux import proc
 from . import _options, _out
-from ._options import NONE, Command, Ended, Option, Values
+from ._options import NONE, Command, Option, Values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ COMMAND = Command(
     "Print what the running kernel's configuration, or that of the file in the variable CONFIG, offers to containers.",
     (
         Option("", "json", NONE, "json", "print it as JSON"),
-        Option("h", "help", NONE, "help", "print this help and exit with 0"),
+        _options.HELP,
     ),
     named=False,
     rcfile=False,
@@ -118,10 +118,7 @@ def _loaded() -> set[str] | None:
 
 def parse(argv: list[str], called: str) -> Values:
     """The reader of this command, in place of the common one: LXC's script takes no options."""
-    values = _options.read(COMMAND, argv, called=called)
-    if values.help:
-        raise Ended(0, stdout=_options.help_text(COMMAND))
-    return values
+    return _options.read_own(COMMAND, argv, called)
 
 
 def run(values: Values) -> int:

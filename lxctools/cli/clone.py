@@ -28,7 +28,7 @@ COMMAND = Command(
         Option("P", "newpath", REQUIRED, "newpath", "the folder of containers that gets the copy", metavar="PATH", convert=other_lxcpath),
         Option("R", "rename", NONE, "rename", "rename the container instead of copying it"),
         Option("t", "fstype", REQUIRED, "fstype", "not supported", metavar="TYPE"),
-        Option("h", "help", NONE, "help", "print this help and exit with 0"),
+        _options.HELP,
     ),
     named=False,
     rcfile=False,
@@ -40,10 +40,8 @@ COMMAND = Command(
 def parse(argv: list[str], called: str) -> Values:
     """Read the command line; --help too is preceded by the notice."""
     _out.complain("lxc-clone is deprecated in favor of lxc-copy.\n\n")
-    values = _options.read(COMMAND, argv, called=called)
+    values = _options.read_own(COMMAND, argv, called)
     words = values.words
-    if values.help:
-        raise Ended(0, stdout=_options.help_text(COMMAND))
     for name in ("orig", "new"):
         if getattr(values, name) is None and words:
             setattr(values, name, words.pop(0))

@@ -34,7 +34,7 @@ COMMAND = Command(
         Option("q", "quiet", NONE, "quiet", "after check: print no error messages"),
         Option("o", "logfile", REQUIRED, "logfile", "after check: append log lines to FILE", metavar="FILE"),
         Option("", "logpriority", REQUIRED, "logpriority", "after check, -l there: write log lines of LEVEL and worse", metavar="LEVEL"),
-        Option("h", "help", NONE, "help", "print this help and exit with 0"),
+        _options.HELP,
         Option("", "version", NONE, "version", "print the version number"),
     ),
     named=False,

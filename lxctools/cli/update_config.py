@@ -6,7 +6,7 @@ from __future__ import annotations
 from ..config import update
 from ..errors import LxcError, os_path
 from . import _options, _out
-from ._options import NONE, REQUIRED, Command, Ended, Option, Values, help_text
+from ._options import REQUIRED, Command, Option, Values, help_text
 
 COMMAND = Command(
     "update-config",
@@ -14,7 +14,7 @@ COMMAND = Command(
     "Rewrite the container configuration FILE with the names that its keys have since LXC 2.1.",
     (
         Option("c", "config", REQUIRED, "config", "the configuration to rewrite in place; FILE.backup keeps what it was", metavar="FILE"),
-        Option("h", "help", NONE, "help", "print this help and exit with 0"),
+        _options.HELP,
     ),
     named=False,
     rcfile=False,
@@ -24,10 +24,7 @@ COMMAND = Command(
 
 def parse(argv: list[str], called: str) -> Values:
     """The reader of this command, in place of the common one: LXC's has two options."""
-    values = _options.read(COMMAND, argv, called=called)
-    if values.help:
-        raise Ended(0, stdout=help_text(COMMAND))
-    return values
+    return _options.read_own(COMMAND, argv, called)
 
 
 def run(values: Values) -> int:

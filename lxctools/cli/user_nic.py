@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from ..errors import Unsupported, os_path
 from . import _options
-from ._options import NONE, Command, Ended, Option, Values
+from ._options import Command, Ended, Values
 
 COMMAND = Command(
     "user-nic",
     "create LXCPATH NAME PID TYPE BRIDGE [NAME-INSIDE]\n"
     "       lxc-user-nic delete LXCPATH NAME NETNS-PATH TYPE BRIDGE NAME-OUTSIDE",
     "Give a user's container an interface, as lxc-usernet(5) allows; called by LXC itself, not supported yet.",
-    (Option("h", "help", NONE, "help", "print this help and exit with 0"),),
+    (_options.HELP,),
     named=False,
     rcfile=False,
     common=False,

@@ -54,10 +54,7 @@ COMMAND = Command(
 
 def parse(argv: list[str], called: str) -> Values:
     """The reader of this command, in place of the common one."""
-    values = _options.read(COMMAND, argv, called=called)
-    if values.help:
-        raise Ended(0, stdout=_options.help_text(COMMAND))
-    return values
+    return _options.read_own(COMMAND, argv, called)
 
 
 def run(values: Values) -> int:
