@@ -81,15 +81,27 @@ def mount(path: str, target: str) -> None:
 
 def open_mount(path: str, options: str = "", *, read_only: bool = False) -> int:
     """Mount it detached. Raises LxcError."""
-    device = _device(path)
-    try:
-        fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise LxcError(f"cannot open {device}, where nbd:{path} is attached: {describe(error)}") from error
+    device, fd = _open(path)
     try:
         return open_filesystem(device, fd, f"nbd:{path}", options, read_only=read_only)
     finally:
         os.close(fd)
+
+
+def _open(path: str) -> tuple[str, int]:
+    """The device of the image, attached, and a descriptor of it: while that is open a partition stays. Raises LxcError.
+
+    The kernel may look for partitions more than once: one that was there is gone for a moment.
+    """
+    device = _device(path)
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return device, os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENXIO) or time.monotonic() > deadline:
+                raise LxcError(f"cannot open {device}, where nbd:{path} is attached: {describe(error)}") from error
+        time.sleep(_STEP)
 
 
 open_to_fill = open_mount
@@ -97,7 +109,11 @@ open_to_fill = open_mount
 
 def size_and_type(path: str) -> tuple[int, str]:
     """Bytes and type of its file system. Raises LxcError."""
-    return device_backend.size_and_type(_device(path))
+    _device_path, fd = _open(path)
+    try:
+        return device_backend.size_and_type(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
 
 
 # -- devices --------------------------------------------------------------------------------------------------------------

@@ -129,6 +129,22 @@ def test_a_partition(world: World) -> None:
         nbd._device(f"{world.image}:3")
 
 
+def test_a_partition_that_is_gone_for_a_moment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = world.folder / "dev/nbd0p1"
+    node.touch()
+    monkeypatch.setattr(nbd, "_device", lambda path: str(node))
+    node.unlink()
+    real = nbd.time.sleep
+    monkeypatch.setattr(nbd.time, "sleep", lambda seconds: (node.touch(), real(seconds)))
+    device, fd = nbd._open(f"{world.image}:1")
+    os.close(fd)
+    assert device == str(node)
+    monkeypatch.setattr(nbd.time, "sleep", real)
+    node.unlink()
+    with pytest.raises(LxcError, match="cannot open .*/nbd0p1, where nbd:.*:1 is attached: No such file"):
+        nbd._open(f"{world.image}:1")
+
+
 def test_what_goes_wrong(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LxcError, match="cannot read the image /nosuch"):
         nbd._device("/nosuch")
