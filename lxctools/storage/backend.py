@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from ..config.conf import Config
     from ..idmap.ranges import IdMap
+    from .tree import CopyReport
 
 # Type of lxc.rootfs.path -> module of this package.
 _MODULES = {
@@ -165,6 +166,20 @@ def load(name: str) -> ModuleType:
     from importlib import import_module
 
     return import_module("." + _MODULES[name], __package__)
+
+
+def copy_tree(
+    source: str,
+    target: str,
+    *,
+    shift: tuple[Sequence[IdMap], Sequence[IdMap]] | None = None,
+    beat: Callable[[int], object] | None = None,
+    expect: Callable[[int], object] | None = None,
+) -> CopyReport:
+    """tree.copy_tree(), loaded when it is called: snapshots, and starts from an overlay, do without it."""
+    from .tree import copy_tree as copy
+
+    return copy(source, target, shift=shift, beat=beat, expect=expect)
 
 
 def detect(path: str) -> str:

@@ -16,9 +16,8 @@ from ..linux.mountopts import parse_options
 from ..undo import held
 from . import dir as folder_backend
 from . import guard
-from .backend import Info, Spec
+from .backend import Info, Spec, copy_tree
 from .place import attach
-from .tree import copy_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
