@@ -153,6 +153,19 @@ def test_again_and_away(tmp_path: Path) -> None:
     assert tree(tmp_path) == {path: data for path, data in before.items() if path.startswith("/etc/")}
 
 
+def test_away_with_what_was_built(tmp_path: Path) -> None:
+    """Manual pages and completions, of the programs in libexec, too, and the folders."""
+    install(tmp_path)
+    for launcher in os.listdir(REPOSITORY / "bin"):
+        for path in (f"bash-completion/completions/{launcher}", f"zsh/vendor-completions/_{launcher}", f"fish/vendor_completions.d/{launcher}.fish"):
+            file = tmp_path / "usr/share" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+    install(tmp_path, "--remove")
+    assert not [path for path in tree(tmp_path) if not path.startswith("/etc/")]
+    assert not list((tmp_path / "usr").rglob("*lxc*"))
+
+
 def test_over_a_program_that_runs(tmp_path: Path) -> None:
     """As over the C package's daemons: whoever runs an old file keeps it."""
     program = tmp_path / "usr/libexec/lxc/lxc-monitord"
