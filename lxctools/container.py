@@ -143,10 +143,10 @@ class Container:
             raise NotRunning(f"{self.name} is not running{why}")
 
     def require_control(self) -> None:
-        """Raise Denied when it runs and its monitor refuses the caller."""
+        """Raise Denied when it runs and its monitor refuses the caller. Raises TimedOut."""
         from .protocol import client
 
-        client.may_control(self.name, self.lxcpath)
+        client.may_control(self.name, self.lxcpath, timeout=self.timeout)
 
     # -- configuration ---------------------------------------------------------------------------------------------
 
@@ -509,7 +509,7 @@ class Container:
     def edit_file(self, path: str, editor: str, folder: str) -> bool:
         """Run an editor (a shell command) on one of its files, in an empty private folder of the host; whether it was changed.
 
-        Raises LxcError; the text is in the folder then.
+        Raises LxcError; what was typed is in the folder then.
         """
         from .lifecycle import exchange
 

@@ -9,6 +9,8 @@ from ..errors import LxcError
 from ._options import REQUIRED, BadValue, Command, Option, Values
 from ._values import lenient
 
+_LEAST = 0.5  # seconds for the answer of a monitor, also with -t 0
+
 
 def _check(values: Values) -> None:
     if values.states is None:
@@ -40,5 +42,7 @@ def run(values: Values) -> int:
         if word:
             wanted.append(states.number(word))
     container = Container(values.name, values.lxcpath, rcfile=values.rcfile)
+    if values.timeout >= 0:
+        container.timeout = min(container.timeout, max(_LEAST, values.timeout))
     container.require_control()
     return 0 if container.wait(wanted, values.timeout) else 1

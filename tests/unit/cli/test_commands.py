@@ -325,6 +325,14 @@ def test_wait_with_a_monitor(lxcpath: Path) -> None:
         assert process.wait(10) == 0
 
 
+def test_wait_is_over_in_time_when_the_monitor_is_silent(lxcpath: Path) -> None:
+    with FakeMonitor(str(lxcpath), "c1", silent=True):
+        begun = time.monotonic()
+        done = lxc("wait", "-P", lxcpath, "c1", "-s", "STOPPED", "-t", "1")
+        assert time.monotonic() - begun < 5
+    assert done.returncode == 1 and "did not answer within 1 s" in done.stderr
+
+
 def test_wait_ends_with_the_container(lxcpath: Path) -> None:
     for wanted, code in (("STOPPED", 0), ("FROZEN", 1)):
         monitor = FakeMonitor(str(lxcpath), "c1")
