@@ -45,7 +45,7 @@ _LOCK_PATIENCE = 120.0  # seconds that another lxc-net has to finish
 def main(argv: list[str], defaults: str = DEFAULTS_FILE, net_defaults: str = NET_DEFAULTS_FILE, run: str = RUN) -> int:
     """The service's program; returns its exit status. The other arguments are for tests."""
     if len(argv) != 2 or argv[1] not in ACTIONS:
-        print(f"Usage: {argv[0]} {{{'|'.join(ACTIONS)}}}")
+        _tell(f"Usage: {argv[0]} {{{'|'.join(ACTIONS)}}}")
         return 2
     _on_signals(_interrupted)
     try:
@@ -75,6 +75,14 @@ def _interrupted(number: int, _frame: FrameType | None) -> None:
 def _on_signals(action: signal.Handlers | Callable[[int, FrameType | None], object]) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, action)
+
+
+def _tell(text: str) -> None:
+    """A line on standard output. A full disk does not change the exit status, which the interpreter would make of its print()."""
+    try:
+        os.write(1, f"{text}\n".encode())
+    except OSError as error:
+        _complain(f"cannot write to standard output: {describe(error)}")
 
 
 def _complain(text: str) -> None:
@@ -121,7 +129,7 @@ class Network:
         if not self.settings.wanted:
             return 0
         if os.path.exists(self.mark):
-            print("lxc-net is already running")
+            _tell("lxc-net is already running")
             return 1
         try:
             _check_bridge(self.settings.bridge)
@@ -176,7 +184,7 @@ class Network:
         if not self.settings.wanted and not recorded:
             return 0
         if recorded is None:
-            print("lxc-net isn't running")
+            _tell("lxc-net isn't running")
             return 1
         values = dict(self.settings.values) | {_FIREWALL: ""}
         update(values, recorded)

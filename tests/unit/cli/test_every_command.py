@@ -139,6 +139,12 @@ def test_no_argument_to_a_flag(launcher: str) -> None:
             assert done.returncode == WRONG.get(launcher, 1)
 
 
+def test_a_service_program_on_a_full_disk_keeps_its_exit_status() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([REPOSITORY / "bin" / "lxc-net"], stdout=full, stderr=subprocess.PIPE, timeout=20, check=False)
+    assert (done.returncode, done.stderr) == (2, b"lxc-net: cannot write to standard output: No space left on device\n")
+
+
 @pytest.mark.parametrize("line", ["checkconfig", "config -l", "config check /etc/hostname", "ls -P {P} -f", "ls -P {P} --json", "info -P {P} c1",
                                   "snapshot -P {P} c1 -L", "autostart -P {P} -L", "top -P {P} -b -d 60", "update-config"])  # fmt: skip
 def test_standard_output_that_cannot_be_written(line: str, tmp_path: Path) -> None:
