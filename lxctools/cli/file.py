@@ -36,6 +36,8 @@ def _check(values: Values) -> None:
             raise BadValue("edit takes one path in the container")
     elif len(rest) < 2:
         raise BadValue(f"{verb} takes what to copy, and where to")
+    if "" in rest:
+        raise BadValue(f"{verb} was given an empty path")
     if verb != "push" and (values.uid is not None or values.gid is not None or values.parents):
         raise BadValue("-u, -g and -p are for push")
     if verb == "edit" and (values.recursive or values.mode is not None):

@@ -56,7 +56,8 @@ def push(
                 parent, entry = transfer.place(root, path, name, folder=several, parents=parents)
                 transfer.receive(stream, parent, entry, owner)
             except OSError as error:
-                raise LxcError(f"cannot write to {path} in {container.name}: {describe(error)}") from error
+                remedy = "-p makes the folders that are missing" if isinstance(error, FileNotFoundError) and not parents else ""
+                raise LxcError(f"cannot write to {path} in {container.name}: {describe(error)}", remedy=remedy) from error
             os.close(parent)
 
     def use(stream: BinaryIO) -> None:
@@ -125,6 +126,8 @@ def _sender(container: Container, paths: Sequence[str], *, recursive: bool, miss
         for path in paths:
             try:
                 parent, name = transfer.resolve(root, path)
+                if missing and (not name or transfer.is_folder(parent, name)):
+                    raise LxcError(f"{path} is a folder, and no file to edit")
                 transfer.send_path(parent, name or ".", stream, recursive=recursive, told=log.tell)
                 os.close(parent)
             except BrokenPipeError:
@@ -177,7 +180,7 @@ def _exchange(container: Container, work: Callable[[int, BinaryIO], None], use: 
 def edit(container: Container, path: str, editor: str, folder: str) -> bool:
     """Let the user edit a file of the container; whether it was changed. It keeps owner and mode; a new one belongs to root.
 
-    editor: a shell command. folder: an empty private one of the host, which has the text in it when anything fails.
+    editor: a shell command. folder: an empty private one of the host, which has what was typed in it when anything fails.
     Raises LxcError.
     """
     name = os.path.basename(path.rstrip("/")) or "file"
@@ -195,6 +198,8 @@ def edit(container: Container, path: str, editor: str, folder: str) -> bool:
     before = _content(copy)
     status = _let_edit(editor, copy)
     if status != 0:
+        if before is not None and _content(copy) == before:
+            os.unlink(copy)
         raise LxcError(f"{path} is left as it was: the editor ({editor}) ended with status {status}")
     after = _content(copy)
     if after is None or after == before:

@@ -191,10 +191,11 @@ class _Folder:
 def receive_stream(source: BinaryIO, fd: int) -> None:
     """Write the content of a single file to a descriptor. Raises OSError, LxcError."""
     kind = _load(source)[0]
-    while kind == FILE and (data := _load(source)):
+    if kind != FILE:
+        raise LxcError("only the content of a file can be written there, not a folder", remedy="name a folder to copy it into")
+    while data := _load(source):
         _write(fd, data)
-    if kind == FILE:
-        _load(source)  # END
+    _load(source)  # END
 
 
 def _write(fd: int, data: bytes) -> None:
@@ -320,6 +321,14 @@ def resolve(root: int, path: str) -> tuple[int, str]:
         os.close(parent)
         path = target if target.startswith("/") else f"{folder}/{target}"
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+
+
+def is_folder(parent: int, name: str) -> bool:
+    """Whether an entry of a folder is a folder itself; False also when there is none."""
+    try:
+        return stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def open_at(root: int, path: str) -> int:

@@ -100,6 +100,8 @@ def test_trees(place: Place, tmp_path: Path) -> None:
     names = sorted(str(path.relative_to(back)) for path in back.rglob("*"))
     assert names == ["tree", "tree/a", "tree/a/b", "tree/a/b/file", "tree/a/private", "tree/empty", "tree/link"]
     assert os.readlink(back / "tree" / "link") == "/etc/passwd"
+    place.refused("pull", "-r", "/srv/new", "-", message="not a folder")
+    place.refused("push", back / "tree" / "a" / "private", "/srv/no/such", message="-p makes the folders that are missing")
 
 
 def test_links_lead_inside(place: Place, tmp_path: Path) -> None:
@@ -180,8 +182,12 @@ def test_edit(place: Place, tmp_path: Path) -> None:
     done = place.run("edit", "/etc/motd", env=environment | {"EDITOR": "true"})
     assert done.returncode == 0 and b"unchanged" in done.stderr
     done = place.run("edit", "/etc/motd", env=environment | {"EDITOR": "false"})
-    assert done.returncode == 1 and b"left as it was" in done.stderr
-    assert len(os.listdir(tmp_path)) == 1  # the text of the failed one is kept
+    assert done.returncode == 1 and b"left as it was" in done.stderr and b"kept" not in done.stderr
+    assert not os.listdir(tmp_path)  # nothing was typed
+    done = place.run("edit", "/etc/motd", env=environment | {"EDITOR": "sh -c 'echo typed >$0; exit 3'"})
+    assert done.returncode == 1 and b"status 3 (your text is kept in" in done.stderr and motd.read_text() == "new\n"
+    assert len(os.listdir(tmp_path)) == 1
+    place.refused("edit", "/etc", message="/etc is a folder, and no file to edit")
     editor = "kill -INT $PPID; kill -QUIT $PPID; sed -i s/new/newer/"  # ^C and ^\\, which are the editor's
     done = place.run("edit", "/etc/motd", env=environment | {"EDITOR": editor})
     assert (done.returncode, done.stderr, motd.read_text()) == (0, b"", "newer\n")
