@@ -24,7 +24,9 @@ from .variants import USUAL, Variant
 
 SUITE = "bookworm"
 SIZE = "10G"  # sparse: an eighth of it is used
-_PATIENCE = 3600.0  # seconds for one program that makes it
+_PATIENCE = 7200.0  # seconds for one program that makes it
+# What it starts and mounts goes with it, however it ends: nothing is mounted any more in a folder that is then removed.
+_APART = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 _KEPT_UNUSED = 7 * 86400  # seconds that an image of another recipe is kept
 PACKAGES = (
     # a system
@@ -126,7 +128,7 @@ def image(variant: Variant = USUAL) -> Image:
 
 def _run(*argv: object) -> None:
     try:
-        done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_PATIENCE)
+        done = subprocess.run([*_APART, *(str(word) for word in argv)], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_PATIENCE)
     except subprocess.TimeoutExpired as error:
         said = ((error.stdout or b"") + (error.stderr or b""))[-3000:].decode("utf-8", "replace")
         raise RuntimeError(f"making the guest's image: {argv[0]} was not done within {_PATIENCE:.0f} s:\n{said}") from error
