@@ -61,7 +61,10 @@ KEPT = st.lists(st.tuples(PATH, st.sampled_from(("", "*"))).map("".join), min_si
 @given(KEPT, PATH)
 def test_everything_else(kept: list[str], path: str) -> None:
     """A path is kept, leads to one that is, or is matched; what is kept is never matched."""
-    matched = any(matches(glob, path) for glob in TOOL.outside(kept))
+    globs = TOOL.outside(kept)
+    matched = any(matches(glob, path) for glob in globs)
+    if "/" not in "".join(kept):
+        assert matched == any(matches(glob, path) for glob in TOOL.outside(kept, "abk"))
     if any(is_below(path, one) for one in kept):
         assert not matched
     elif any(is_below(one.removesuffix("*"), path) for one in kept):
@@ -80,6 +83,17 @@ def test_the_settings_of_the_kernel() -> None:
 
     assert all(map(denied, ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/drop_caches", "/proc/sys/kernel/hostnames", "/proc/sys/kernel/modprobe")))
     assert not any(map(denied, ("/proc/sys/kernel/hostname", "/proc/sys/kernel/shmmax", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/kernel")))
+
+
+def test_types_of_file_systems() -> None:
+    globs = [rule.split('"')[1] for rule in TOOL.rules("types proc fuse fuse.* ext*".split())]
+
+    def denied(name: str) -> bool:
+        return any(matches(glob, name) for glob in globs)
+
+    assert all(map(denied, ("xfs", "devpts", "pro", "proc2", "fusectl", "ex", "9p")))
+    assert not any(map(denied, ("proc", "fuse", "fuse.sshfs", "ext4")))
+    assert not any("[^" in glob for glob in globs), "which would match the NUL after an empty type, that of a bind mount"
 
 
 @pytest.mark.parametrize("path", sorted(path for path in PROFILES.rglob("*") if path.is_file()), ids=lambda path: path.name)
