@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A machine that is installed, shut down with containers running, and booted again: tests/vm/guest/test_services.py after a real boot."""
+
+from __future__ import annotations
+
+from .harness import boot
+
+TIMEOUT = 2400.0
+_FIRST = "from tests.vm.guest import installation, test_services; installation.set_up(); test_services.make_following(); installation.BOOTED.touch()"
+# The second time, the machine's disk is as the first left it.
+_COMMAND = f"""
+if [ ! -e /var/lib/lxctools-tests/booted ]; then
+    /usr/bin/python3 -c '{_FIRST}' || exit 90
+    systemctl start lxc || exit 91
+    systemctl reboot || exit 92
+    sleep 600
+    exit 93
+fi
+/usr/bin/python3 -m pytest -p no:cacheprovider -q tests/vm/guest/test_services.py
+"""
+
+
+def test_services_after_a_boot() -> None:
+    ended = boot(_COMMAND, timeout=TIMEOUT, reboots=True)
+    assert ended.status == 0, ended.output[-6000:]
