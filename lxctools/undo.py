@@ -35,12 +35,17 @@ class held:
 
     __slots__ = ("_mask",)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> held:
         self._mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _ENDING)
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Take signals again before the block is left: in a fork."""
         _signal.pthread_sigmask(_signal.SIG_SETMASK, self._mask)
 
 

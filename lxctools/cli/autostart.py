@@ -163,7 +163,7 @@ def _do(wave: list[Candidate], action: _Action, values: Values) -> list[str]:
         return doing
 
     at_once = _STARTS_AT_ONCE * (os.cpu_count() or 1) if action.starts else _ENDS_AT_ONCE
-    for number, reason in crowd.run([job(one) for one in wave], at_once):
+    for number, reason in crowd.run([job(one) for one in wave], at_once, stay=action.starts):
         one = wave[number]
         if reason is not None:
             log.error(f"{action.words}: {printable(one.name)}: {reason}")

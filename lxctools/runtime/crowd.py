@@ -16,6 +16,7 @@ import os
 import select
 
 from ..errors import LxcError, describe
+from ..undo import held
 from .daemon import Report
 
 TYPE_CHECKING = False
@@ -31,10 +32,11 @@ class _Running:
     A job that executes a program closes the socket long before it ends, so the process says when that is.
     """
 
-    __slots__ = ("number", "outcome", "pid", "pidfd", "reader", "text", "told")
+    __slots__ = ("number", "outcome", "pid", "pidfd", "reader", "stay", "text", "told")
 
-    def __init__(self, number: int, pid: int, pidfd: int, reader: _socket.socket) -> None:
+    def __init__(self, number: int, pid: int, pidfd: int, reader: _socket.socket, *, stay: bool) -> None:
         self.number = number
+        self.stay = stay
         self.pid = pid
         self.pidfd = pidfd
         self.reader: _socket.socket | None = reader
@@ -63,9 +65,14 @@ class _Running:
             pass  # there is more to come
         return True
 
+    @property
+    def stays(self) -> bool:
+        """Whether it has done its part and goes on."""
+        return self.stay and self.told and self.outcome is None
+
     def wait(self) -> None:
-        """Until it has told or its process has ended."""
-        while not self.told and self not in _over([self]):
+        """Until it stays or has ended."""
+        while not self.stays and self not in _over([self]):
             pass
 
     def _close(self) -> None:
@@ -79,10 +86,11 @@ class _Running:
         os.close(self.pidfd)
 
 
-def run(jobs: Sequence[Callable[[Report], object]], at_once: int) -> Iterator[tuple[int, str | None]]:
+def run(jobs: Sequence[Callable[[Report], object]], at_once: int, *, stay: bool = False) -> Iterator[tuple[int, str | None]]:
     """Run every job, that many at once; yields (number of the job, None or why it failed) as they end.
 
-    A job that stays uses the Report it is given; that of the others is used for them, by how they return.
+    stay: they use the Report they are given, and those that tell of success go on; that of others is used for them, by
+    how they return.
     This process must have one thread. Raises what a signal handler raises, when the jobs have ended.
     """
     # What is here now stays: collections in the jobs would copy the pages they share with us.
@@ -93,7 +101,8 @@ def run(jobs: Sequence[Callable[[Report], object]], at_once: int) -> Iterator[tu
         while running or following < len(jobs):
             while following < len(jobs) and len(running) < at_once:
                 try:
-                    running.append(_begin(following, jobs[following]))
+                    with held() as signals:
+                        running.append(_begin(following, jobs[following], signals, stay=stay))
                 except OSError as error:
                     if running:
                         break  # no process or descriptor is left: when one of ours has ended there is
@@ -125,11 +134,11 @@ def _over(running: Sequence[_Running]) -> list[_Running]:
     for job in running:
         if job.reader is not None and job.reader.fileno() in ready:
             job.read()
-    return [job for job in running if job.pidfd in ready or job.told]
+    return [job for job in running if job.pidfd in ready or job.stays]
 
 
-def _begin(number: int, job: Callable[[Report], object]) -> _Running:
-    """Fork. Raises OSError."""
+def _begin(number: int, job: Callable[[Report], object], signals: held, *, stay: bool) -> _Running:
+    """Fork; signals are held, and the job does not inherit that. Raises OSError."""
     reader, writer = _socket.socketpair()
     pid = 0
     try:
@@ -146,18 +155,19 @@ def _begin(number: int, job: Callable[[Report], object]) -> _Running:
         raise
     if pid:
         writer.close()
-        return _Running(number, pid, pidfd, reader)
+        return _Running(number, pid, pidfd, reader, stay=stay)
     status = 1
     try:
         reader.close()
-        _do(job, Report(writer))
+        _do(job, Report(writer), signals)
         status = 0
     finally:
         os._exit(status)
 
 
-def _do(job: Callable[[Report], object], report: Report) -> None:
+def _do(job: Callable[[Report], object], report: Report, signals: held) -> None:
     try:
+        signals.release()
         job(report)
     except BaseException as error:
         report.failed(error)
@@ -179,8 +189,7 @@ def _end(job: _Running) -> str | None:
     while job.read():
         pass
     try:
-        stays = job.told and job.outcome is None
-        pid, wait_status = os.waitpid(job.pid, os.WNOHANG if stays else 0)
+        pid, wait_status = os.waitpid(job.pid, os.WNOHANG if job.stays else 0)
         status = os.waitstatus_to_exitcode(wait_status) if pid else 0
     except ChildProcessError:
         status = 0

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,20 +24,34 @@ def fail(_report: Report) -> None:
     raise LxcError("no luck", remedy="try again")
 
 
-def interrupted(*jobs: Callable[[Report], object]) -> None:
-    """Run them, and get a signal soon after."""
+def interrupted(folder: Path, *jobs: Callable[[Report], object], stay: bool = False) -> None:
+    """Run them, and get SIGTERM as soon as each has left a file there."""
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    def look(_number: int, _frame: object) -> None:
+        if len(list(folder.iterdir())) == len(jobs):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, interrupt), signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
     try:
         with pytest.raises(KeyboardInterrupt):
-            list(crowd.run(jobs, 5))
+            list(crowd.run(jobs, 5, stay=stay))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in zip((signal.SIGTERM, signal.SIGALRM), before, strict=True):
+            signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def no_child_is_left() -> Iterator[None]:
+    """Jobs are reaped."""
+    yield
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_every_job_is_reported_with_its_reason() -> None:
@@ -66,7 +80,7 @@ def test_a_job_that_becomes_a_program_does_not_hold_up_the_others() -> None:
 
 
 def test_a_job_that_cannot_say_how_it_ended_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def do(_job: object, _report: Report) -> None:
+    def do(*_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(crowd, "_do", do)
@@ -77,8 +91,8 @@ def staying(folder: Path, word: Callable[[Report], None]) -> Callable[[Report], 
     """A job that tells, and goes on for a minute."""
 
     def job(report: Report) -> None:
-        (folder / str(os.getpid())).touch()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        (folder / str(os.getpid())).touch()
         word(report)
         time.sleep(60)
 
@@ -98,7 +112,7 @@ def test_a_job_that_stays_is_done_when_it_has_told(tmp_path: Path) -> None:
     before = os.listdir("/proc/self/fd")
     begun = time.monotonic()
     try:
-        assert dict(crowd.run([staying(tmp_path, Report.running)] * 3, 1)) == {0: None, 1: None, 2: None}
+        assert dict(crowd.run([staying(tmp_path, Report.running)] * 3, 1, stay=True)) == {0: None, 1: None, 2: None}
         assert time.monotonic() - begun < 30
         assert os.listdir("/proc/self/fd") == before
     finally:
@@ -107,7 +121,7 @@ def test_a_job_that_stays_is_done_when_it_has_told(tmp_path: Path) -> None:
 
 def test_a_job_that_stays_is_not_waited_for_after_a_signal(tmp_path: Path) -> None:
     def job(report: Report) -> None:
-        time.sleep(0.6)  # the signal comes first
+        time.sleep(1)  # the signal comes first
         report.running()
         time.sleep(60)
 
@@ -115,7 +129,7 @@ def test_a_job_that_stays_is_not_waited_for_after_a_signal(tmp_path: Path) -> No
         staying(tmp_path, job)(report)
 
     try:
-        interrupted(tells_later)
+        interrupted(tmp_path, tells_later, stay=True)
     finally:
         assert end(tmp_path) == 1
 
@@ -136,9 +150,30 @@ def test_a_signal_while_an_end_is_awaited_leaves_no_job(tmp_path: Path) -> None:
         (tmp_path / str(os.getpid())).touch()
         os.execv("/bin/sleep", ["sleep", "60"])
 
-    interrupted(job)
+    interrupted(tmp_path, job)
     (started,) = tmp_path.iterdir()
     assert not Path(f"/proc/{started.name}").exists()
+
+
+def test_a_signal_during_the_fork_leaves_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork = os.fork
+
+    def fork_and_signal() -> int:
+        pid = fork()
+        if pid:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return pid
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(crowd.os, "fork", fork_and_signal)
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(crowd.run([lambda _: time.sleep(60)], 1))
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_signal_ends_the_jobs(tmp_path: Path) -> None:
@@ -146,7 +181,7 @@ def test_a_signal_ends_the_jobs(tmp_path: Path) -> None:
         (tmp_path / str(os.getpid())).touch()
         time.sleep(60)
 
-    interrupted(job, job)
+    interrupted(tmp_path, job, job)
     started = [int(path.name) for path in tmp_path.iterdir()]
     assert len(started) == 2
     for pid in started:
