@@ -322,10 +322,13 @@ class _Removal:
         if error.errno != errno.EPERM:
             raise error
         unprotect(os.open(".", _FOLDER, dir_fd=parent))
-        kind = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
-        if stat.S_ISREG(kind) or stat.S_ISDIR(kind):
-            unprotect(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent))
-        remove(name, dir_fd=parent)
+        try:
+            kind = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+            if stat.S_ISREG(kind) or stat.S_ISDIR(kind):
+                unprotect(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent))
+            remove(name, dir_fd=parent)
+        except FileNotFoundError:
+            pass  # somebody else was faster
 
 
 def _end(pid: int) -> None:

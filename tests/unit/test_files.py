@@ -264,6 +264,33 @@ def test_two_remove_what_is_protected(tmp_path: Path, helped: None) -> None:
     assert not top.exists()
 
 
+@as_root
+def test_what_is_protected_and_goes_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other of two that remove one tree was faster between two steps."""
+    top = tmp_path / "top"
+    top.mkdir()
+    log = top / "log"
+    log.touch()
+    fd = os.open(log, os.O_RDONLY)
+    try:
+        files.set_inode_flags(fd, files.inode_flags(fd) | files.APPEND)
+    except OSError:
+        pytest.skip("this file system protects nothing")
+    finally:
+        os.close(fd)
+    unprotect = files.unprotect
+
+    def and_remove(fd: int) -> None:
+        unprotect(fd)
+        if log.exists():
+            unprotect(os.open(log, os.O_RDONLY))
+            log.unlink()
+
+    monkeypatch.setattr(files, "unprotect", and_remove)
+    files.remove_tree(str(top))
+    assert not top.exists()
+
+
 def test_an_interruption_ends_the_helper_too(tmp_path: Path, helped: None) -> None:
     top = tmp_path / "top"
     for number in range(300):
