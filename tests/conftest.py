@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from lxctools.linux import mount, proc, propagation, sched
@@ -17,6 +18,10 @@ from lxctools.linux import mount, proc, propagation, sched
 from . import host, volumes
 
 _STORAGE = {"needs_dm": volumes.why_no_device_mapper, "needs_zfs": volumes.why_no_zfs, "needs_ceph": volumes.why_no_ceph}
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("lxctools", deadline=None)
+hypothesis.settings.load_profile("lxctools")
+
 _REAL = ("containers", "oracle", "faults", "vm/guest")
 
 
