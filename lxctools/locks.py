@@ -7,6 +7,7 @@ container's folder is locked by whoever creates the container (fcntl(2), F_OFD_S
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -126,8 +127,15 @@ class PartialLock:
         """Take back a note: another one that gets the name is not this command's. Raises OSError."""
         self._write(f"{_GONE} - {path}")
 
+    def forget(self) -> None:
+        """Take back all notes: the mark stands for the container's folder alone, as C LXC's. Raises OSError."""
+        os.ftruncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+
     def _write(self, line: str) -> None:
-        os.write(self._fd, f"{line}\0".encode("utf-8", "surrogateescape"))
+        text = f"{line}\0".encode("utf-8", "surrogateescape")
+        if os.write(self._fd, text) < len(text):  # the rest of the last block of a full disk
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def abandon(self) -> None:
         """Leave the mark to the next command, which goes on from here."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from .. import locks, log, process
@@ -17,6 +18,12 @@ from .folder import CONFIG, MARK, clear_abandoned, keeps_rootfs, remove_folder
 from .recover import settle
 from .shared import refuse_shared
 from .steps import step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def destroy(
@@ -65,33 +72,56 @@ def _remove(name: str, lxcpath: str, conf: Config, beat: Progress) -> None:
     """Everything of it, under the mark that makes the next command go on with it. The caller holds the lock."""
     folder = f"{lxcpath}/{name}"
     path = _removable_rootfs(conf, folder)
-    step("mark the folder")
-    try:
-        mark = locks.PartialLock(folder)
-    except OSError as error:
-        raise LxcError(f"cannot mark {folder} as being removed: {describe(error)}") from error
+    module = storage.for_config(conf) if path else None
+    noted = "" if module is None else path if module.INFO.is_folder else f"{module.INFO.name}:{path}"
+    mark = _mark(folder)
     begun = False
     try:
-        mark.note(folder)
-        if path:
-            module = storage.for_config(conf)
-            noted = path if module.INFO.is_folder else f"{module.INFO.name}:{path}"
-            mark.note(noted)
+        told = mark is not None and _note(mark, [folder, noted] if noted else [folder])
+        if module is not None:
             step("remove the root file system")
             module.destroy(path, beat, conf["lxc.idmap"])
             begun = True
-            mark.gone(noted)
+            if mark is not None and told:
+                mark.gone(noted)
         begun = True
         step("forget dependencies")
         dependants.forget(lxcpath, name, dependants.needs(folder), [(lxcpath, name)])
         step("remove the folder")
-        remove_folder(folder, MARK, beat)
+        remove_folder(folder, MARK if mark is not None else CONFIG, beat)
     except BaseException:
-        if begun or beat.count:
+        if mark is not None and (begun or beat.count):
             mark.abandon()
         raise
     finally:
-        mark.release()
+        if mark is not None:
+            mark.release()
+
+
+def _mark(folder: str) -> locks.PartialLock | None:
+    """The mark of the removal. None where the disk has no room for it, which a removal must be able to make. Raises LxcError."""
+    step("mark the folder")
+    try:
+        return locks.PartialLock(folder)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise LxcError(f"cannot mark {folder} as being removed: {describe(error)}") from error
+        log.warn(f"{folder} is removed without a mark: {describe(error)}")
+        return None
+
+
+def _note(mark: locks.PartialLock, made: Sequence[str]) -> bool:
+    """Note what goes. False on a full disk, which a removal must be able to clear: an empty mark stands for the folder. Raises LxcError."""
+    try:
+        for path in made:
+            mark.note(path)
+        return True
+    except OSError as error:
+        mark.forget()
+        if error.errno not in _FULL:
+            raise LxcError(f"cannot note in {mark.path} what is being removed: {describe(error)}") from error
+        log.info(f"{mark.path} stays empty: {describe(error)}")
+        return False
 
 
 def _config(folder: str) -> Config:

@@ -185,6 +185,26 @@ def test_rootfs_already_gone(unchanged_host: None) -> None:
     assert throwaway.inside(story)
 
 
+def test_a_full_disk_can_be_cleared(unchanged_host: None) -> None:
+    """No block for what the mark says, no inode for the mark, and a root file system elsewhere."""
+
+    def story() -> bool:
+        for options, elsewhere in (("size=1m", False), ("size=1m,nr_inodes=64", False), ("size=1m", True)):
+            host.run("mount", "-t", "tmpfs", "-o", options, "full", P, check=True)
+            rootfs = PRECIOUS / "rootfs" if elsewhere else P / "c1/rootfs"
+            folder = container("c1", f"dir:{rootfs}")
+            (rootfs / "etc").mkdir(parents=True)
+            (rootfs / "etc/file").write_text("mine")
+            host.run("sh", "-c", f"cat /dev/zero > {P}/filler", check=False)
+            host.run("sh", "-c", f"i=0; while : > {folder}/log$i; do i=$((i+1)); [ $i = 200 ] && exit; done", check=False)
+            done = ours("destroy", "-n", "c1")
+            assert done.returncode == 0 and not folder.exists() and not rootfs.exists(), (options, done)
+            host.run("umount", P, check=True)
+        return True
+
+    assert throwaway.inside(story)
+
+
 def test_the_root_of_the_host(unchanged_host: None) -> None:
     """C LXC erases it."""
 
