@@ -284,6 +284,8 @@ class _Removal:
             status = os.fstat(fd)
             if stack and status.st_dev != os.fstat(parent).st_dev and status.st_ino != _SUBVOLUME_ROOT:
                 raise LxcError(f"refusing to remove {self._shown}: another file system is mounted on {name} in it")
+            if status.st_ino == _SUBVOLUME_ROOT:
+                make_writable(fd)
             if self._beat is not None:
                 self._beat()
             inside: list[str] = []
@@ -352,6 +354,16 @@ def unprotect(fd: int) -> None:
         os.close(fd)
 
 
+def make_writable(fd: int) -> None:
+    """Take the read-only mark off a btrfs subvolume, which may be removed but not emptied; anything else is left alone."""
+    try:
+        flags = struct.unpack("=Q", fcntl.ioctl(fd, _SUBVOL_GETFLAGS, bytes(8)))[0]
+        if flags & _SUBVOL_RDONLY:
+            fcntl.ioctl(fd, _SUBVOL_SETFLAGS, struct.pack("=Q", flags & ~_SUBVOL_RDONLY))
+    except OSError:
+        pass  # then the removal says why it cannot be done
+
+
 def ioctl_number(direction: str, kind: int, number: int, argument: str) -> int:
     """The number of an ioctl whose argument, in struct's notation, is read by the caller ("r"), written ("w") or both ("rw").
 
@@ -365,6 +377,8 @@ def ioctl_number(direction: str, kind: int, number: int, argument: str) -> int:
 
 # <linux/fs.h>: the numbers speak of a long but the value is an int.
 _GETFLAGS, _SETFLAGS = ioctl_number("r", ord("f"), 1, "l"), ioctl_number("w", ord("f"), 2, "l")
+# <linux/btrfs.h>
+_SUBVOL_GETFLAGS, _SUBVOL_SETFLAGS, _SUBVOL_RDONLY = ioctl_number("r", 0x94, 25, "=Q"), ioctl_number("w", 0x94, 26, "=Q"), 2
 _INT = struct.Struct("i")
 _ZERO = _INT.pack(0)
 

@@ -194,7 +194,10 @@ def _remove_all(top: int, path: str, beat: Callable[[], object] | None) -> bool:
             place = found[at]
             outer = _below(top, place)
             try:
-                found += [f"{place}/{child}" if place else child for child in btrfs.children(outer)]
+                inner = btrfs.children(outer)
+                if inner:
+                    files.make_writable(outer)
+                found += [f"{place}/{child}" if place else child for child in inner]
             finally:
                 os.close(outer)
             at += 1

@@ -292,6 +292,30 @@ def test_nested_subvolumes(unchanged_host: None) -> None:
     assert throwaway.inside(story)
 
 
+def test_read_only_subvolumes_that_hold_others(unchanged_host: None) -> None:
+    """Neither they nor what is in them can be removed as they are, be they of the container's storage or not."""
+
+    def story() -> bool:
+        on_btrfs()
+        (P / "c1/rootfs/folder").mkdir()
+        host.run("btrfs", "subvolume", "create", P / "c1/rootfs/folder/deep", check=True)
+        host.run("mv", P / "c1/rootfs/inner/most", P / "c1/rootfs/inner/other", check=True)
+        for path in ("c1/rootfs/inner", "c1/rootfs"):
+            host.run("btrfs", "property", "set", P / path, "ro", "true", check=True)
+        done = ours("destroy", "-n", "c1")
+        assert done.returncode == 0 and subvolumes() == ["precious"], done
+        host.make_container(P, "c2")
+        for path in ("c2/rootfs/inner", "c2/rootfs/inner/most"):
+            host.run("btrfs", "subvolume", "create", P / path, check=True)
+            (P / path / "file").write_text("mine")
+        host.run("btrfs", "property", "set", P / "c2/rootfs/inner", "ro", "true", check=True)
+        done = ours("destroy", "-n", "c2")
+        assert done.returncode == 0 and subvolumes() == ["precious"] and os.listdir(P) == ["precious"], done
+        return True
+
+    assert throwaway.inside(story)
+
+
 def test_two_copies_into_one_name(unchanged_host: None) -> None:
     def story() -> bool:
         for name in ("c1", "c2"):
