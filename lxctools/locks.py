@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import struct
 import time
 
@@ -162,11 +163,11 @@ def partial_state(lxcpath: str, name: str) -> str:
     """
     path = f"{lxcpath}/{name}/partial"
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = _open_mark(path)
     except (FileNotFoundError, NotADirectoryError):
         return ABSENT
     except PermissionError:
-        return ONGOING  # mode 0000 and not root: cannot be told apart, and the careful answer is this one
+        return ONGOING  # somebody else's, with mode 0000: cannot be told apart, and the careful answer is this one
     except OSError as error:
         raise LxcError(f"cannot look at the mark of a creation {path}: {describe(error)}") from error
     try:
@@ -174,6 +175,23 @@ def partial_state(lxcpath: str, name: str) -> str:
     finally:
         os.close(fd)
     return ABANDONED if struct.unpack(_FLOCK, answer)[0] == fcntl.F_UNLCK else ONGOING
+
+
+def _open_mark(path: str) -> int:
+    """Open a mark to ask about its lock; one of the caller's own is made readable, as users cannot pass over its mode 0000."""
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        return os.open(path, flags)
+    except PermissionError:
+        fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            status = os.fstat(fd)
+            if status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):
+                raise
+            os.chmod(f"/proc/self/fd/{fd}", 0o600)
+        finally:
+            os.close(fd)
+        return os.open(path, flags)
 
 
 def noted(lxcpath: str, name: str) -> list[str]:

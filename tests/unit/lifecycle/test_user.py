@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 
 import pytest
 
@@ -68,6 +69,29 @@ def test_a_creation_that_fails_leaves_a_folder_that_was_there_as_it_was() -> Non
         done = user.run(host.OURS / "lxc-create", "-n", "c1", "-t", user.TEMPLATE)
         assert done.returncode == 1 and b"status 1" in done.stderr, done
         assert user.listing() == before
+        return True
+
+    assert throwaway.inside(story)
+
+
+def test_what_a_kill_leaves_goes_with_the_next_command() -> None:
+    def story() -> bool:
+        user.prepare()
+        assert user.run(host.OURS / "lxc-create", "-n", "c1", "-t", user.TEMPLATE).returncode == 0
+        before = user.listing()
+        hook = user.HOME / "hook"
+        hook.write_text("#!/bin/sh\nexec sleep 4\n")
+        hook.chmod(0o755)
+        config = user.LXCPATH / "c1/config"
+        text = config.read_text()
+        config.write_text(f"{text}lxc.hook.clone = {hook}\n")
+        assert user.run("timeout", "-s", "KILL", "3", host.OURS / "lxc-copy", "-n", "c1", "-N", "c2").returncode == -9
+        assert (user.LXCPATH / "c2/partial").exists()
+        config.write_text(text)
+        deadline = time.monotonic() + 20
+        while (done := user.run(host.OURS / "lxc-destroy", "-n", "c2")).returncode and time.monotonic() < deadline:
+            time.sleep(0.2)  # its helper has the lock until the hook has ended
+        assert done.returncode == 0 and user.listing() == before, done
         return True
 
     assert throwaway.inside(story)
