@@ -43,6 +43,10 @@ def destroy(
     settle(name, lxcpath)
     if not os.path.exists(f"{folder}/{CONFIG}"):
         raise NotDefined("Container is not defined", remedy=f"lxc-ls -P {lxcpath} lists those that are")
+    if os.path.islink(folder):
+        real = os.path.realpath(folder)
+        where = f"lxc-destroy -P {os.path.dirname(real)} -n {os.path.basename(real)}"
+        raise LxcError(f"refusing to remove {folder}: it is a symbolic link to {real}", remedy=f"`{where}` if that is meant, and remove the link")
     refuse_dependants(name, folder)
     if client.state(name, lxcpath) is not None and hooks:
         if not force:

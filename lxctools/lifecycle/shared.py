@@ -15,12 +15,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+_LONGEST = 1 << 20  # bytes of a file that are looked at to tell whether it is a configuration
+
 
 def refuse_shared(folder: str, things: Sequence[str]) -> None:
     """Raise LxcError when another container's root file system is, holds or lies in what would be removed.
 
     folder: the container's; what lies in it is its own, and goes with it. things: what a backend calls belongings() of its root file
-    system: folders, files, devices, datasets. Looked at are the containers and snapshots of the same lxcpath.
+    system: folders, files, devices, datasets. Looked at are the containers and snapshots of the same lxcpath, and of any other one
+    those in whose folder a thing lies.
     """
     outside = [thing for thing in things if not thing.startswith("/") or not _within(thing, folder)]
     for name, other in _others(folder):
@@ -34,12 +37,29 @@ def refuse_shared(folder: str, things: Sequence[str]) -> None:
                     raise LxcError(
                         f"refusing to remove {thing}: {name} uses it too", remedy="set lxc.rootfs.managed = 0 in one of them"
                     )
-    parent = os.path.dirname(folder)
     for thing in outside:
-        if thing.startswith("/") and files.is_below(thing, parent):
-            owner = os.path.relpath(os.path.realpath(thing), os.path.realpath(parent)).split("/")[0]
-            if os.path.exists(f"{parent}/{owner}/{CONFIG}"):
-                raise LxcError(f"refusing to remove {thing}: it lies in the folder of {owner}")
+        if thing.startswith("/"):
+            _refuse_foreign(folder, thing)
+
+
+def _refuse_foreign(folder: str, thing: str) -> None:
+    """Raise LxcError for what lies in a container's folder, or holds such folders, whatever their lxcpath."""
+    own, above = os.path.realpath(folder), os.path.realpath(thing)
+    for name, inner in _in(above, folder):
+        if os.path.realpath(inner) != own and _is_container(inner):
+            raise LxcError(f"refusing to remove {thing}: it holds the container {name}")
+    while above != "/":
+        if above != own and _is_container(above):
+            raise LxcError(f"refusing to remove {thing}: it lies in the folder of {os.path.basename(above)}, {above}")
+        above = os.path.dirname(above)
+
+
+def _is_container(folder: str) -> bool:
+    try:
+        with open(f"{folder}/{CONFIG}", "rb") as file:
+            return b"lxc." in file.read(_LONGEST)
+    except OSError:
+        return False
 
 
 def _within(inner: str, outer: str) -> bool:

@@ -236,6 +236,26 @@ def test_another_container_s_rootfs(unchanged_host: None) -> None:
     assert throwaway.inside(story)
 
 
+def test_a_container_of_another_lxcpath(unchanged_host: None) -> None:
+    """Its root file system, its folder, all of its lxcpath, and a link to its folder."""
+
+    def story() -> bool:
+        other = Path("/srv/other")
+        host.make_container(other, "web")
+        before = sorted(map(str, other.rglob("*")))
+        for number, path in enumerate((f"dir:{other}/web/rootfs", f"dir:{other}/web/rootfs/etc", f"dir:{other}/web", f"dir:{other}")):
+            folder = container(f"c{number}", path)
+            for option in ("-f", "-s"):
+                assert refused(ours("destroy", "-n", f"c{number}", option)), path
+            assert (folder / "config").exists() and not (folder / "partial").exists(), path
+        (P / "web").symlink_to(other / "web")
+        assert refused(ours("destroy", "-n", "web")) and (P / "web").is_symlink()
+        assert sorted(map(str, other.rglob("*"))) == before
+        return True
+
+    assert throwaway.inside(story)
+
+
 def subvolumes() -> list[str]:
     listed = host.run("btrfs", "subvolume", "list", P, check=True).stdout.decode()
     return sorted(line.split(" path ")[1] for line in listed.splitlines())
