@@ -29,6 +29,11 @@ def flush() -> None:
     """Write what is kept. Raises BrokenPipeError when the reader has gone, LxcError when it cannot be written."""
     data = "".join(_waiting).encode("utf-8", "surrogateescape")
     _waiting.clear()
+    now(data)
+
+
+def now(data: bytes) -> None:
+    """Write bytes at once. Raises BrokenPipeError when the reader has gone, LxcError when they cannot be written."""
     try:
         write(1, data)
     except BrokenPipeError:

@@ -71,9 +71,9 @@ def run(values: Values) -> int:
 def _shower(values: Values) -> Callable[[bytes], None]:
     """How bytes are written: on a terminal without what it would obey."""
     if values.raw or not os.isatty(1):
-        return lambda data: _out.write(1, data)
+        return _out.now
     clean = Filter()
-    return lambda data: _out.write(1, clean.feed(data, final=not data))
+    return lambda data: _out.now(clean.feed(data, final=not data))
 
 
 def _value(container: Container, key: str, running: bool) -> str:

@@ -146,10 +146,11 @@ def test_a_service_program_on_a_full_disk_keeps_its_exit_status() -> None:
 
 
 @pytest.mark.parametrize("line", ["checkconfig", "config -l", "config check /etc/hostname", "ls -P {P} -f", "ls -P {P} --json", "info -P {P} c1",
-                                  "snapshot -P {P} c1 -L", "autostart -P {P} -L", "top -P {P} -b -d 60", "update-config"])  # fmt: skip
+                                  "snapshot -P {P} c1 -L", "autostart -P {P} -L", "top -P {P} -b -d 60", "update-config", "logs -P {P} c1"])  # fmt: skip
 def test_standard_output_that_cannot_be_written(line: str, tmp_path: Path) -> None:
     (tmp_path / "c1" / "snaps" / "snap0").mkdir(parents=True)
-    (tmp_path / "c1" / "config").write_text("lxc.start.auto = 1\n")
+    (tmp_path / "c1" / "console.log").write_text("booted\n")
+    (tmp_path / "c1" / "config").write_text(f"lxc.start.auto = 1\nlxc.console.logfile = {tmp_path}/c1/console.log\n")
     (tmp_path / "c1" / "snaps" / "snap0" / "config").touch()
     command, *words = line.format(P=tmp_path).split()
     with open("/dev/full", "w") as full:
