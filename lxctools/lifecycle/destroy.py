@@ -13,6 +13,7 @@ from ..hooks.run import HookContext, run_hooks
 from ..progress import Progress
 from ..protocol import client
 from ..storage import backend as storage
+from ..storage import guard
 from . import dependants
 from .folder import CONFIG, MARK, clear_abandoned, keeps_rootfs, remove_folder
 from .recover import settle
@@ -43,10 +44,7 @@ def destroy(
     settle(name, lxcpath)
     if not os.path.exists(f"{folder}/{CONFIG}"):
         raise NotDefined("Container is not defined", remedy=f"lxc-ls -P {lxcpath} lists those that are")
-    if os.path.islink(folder):
-        real = os.path.realpath(folder)
-        where = f"lxc-destroy -P {os.path.dirname(real)} -n {os.path.basename(real)}"
-        raise LxcError(f"refusing to remove {folder}: it is a symbolic link to {real}", remedy=f"`{where}` if that is meant, and remove the link")
+    refuse_link(folder)
     refuse_dependants(name, folder)
     if client.state(name, lxcpath) is not None and hooks:
         if not force:
@@ -70,6 +68,23 @@ def destroy(
             return
         with Progress(f"removing {name}") as beat:
             _remove(name, lxcpath, conf, beat)
+
+
+def refuse_link(folder: str) -> None:
+    """Raise LxcError for a link in place of the container's folder: what it leads to is somebody else's."""
+    if os.path.islink(folder):
+        real = os.path.realpath(folder)
+        where = f"lxc-destroy -P {os.path.dirname(real)} -n {os.path.basename(real)}"
+        raise LxcError(f"refusing to remove {folder}: it is a symbolic link to {real}", remedy=f"`{where}` if that is meant, and remove the link")
+
+
+def check_removable(folder: str, conf: Config) -> None:
+    """Raise LxcError where destroy() would refuse because of what the root file system in a folder is. Changes nothing."""
+    refuse_link(folder)
+    path = _removable_rootfs(conf, folder)
+    for thing in storage.for_config(conf).belongings(path) if path else []:
+        if thing.startswith("/") and os.path.isdir(thing):
+            guard.check_removable(thing)
 
 
 def _remove(name: str, lxcpath: str, conf: Config, beat: Progress) -> None:

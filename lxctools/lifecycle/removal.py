@@ -10,7 +10,7 @@ from ..errors import LxcError, NotDefined
 from ..protocol import client
 from ..storage import backend as storage
 from . import dependants, snapshot
-from .destroy import destroy, refuse_dependants
+from .destroy import check_removable, destroy, refuse_dependants, refuse_link
 from .folder import CONFIG, keeps_rootfs
 from .recover import settle
 
@@ -32,6 +32,8 @@ def plan(name: str, lxcpath: str, *, snapshots: bool) -> list[tuple[str, str]]:
         path = str.__str__(conf["lxc.rootfs.path"])
         if path:
             kept = keeps_rootfs(folder, path)
+            if not kept and not snapshots:  # with -s, those that use it too may go before it
+                check_removable(folder, conf)
             found.append(("kept" if kept else "rootfs", f"{storage.type_of(conf)}:{path}" if conf.rootfs_type or os.path.lexists(path) else path))
         found.append(("folder", folder))
     return found
@@ -44,6 +46,7 @@ def destroy_all(name: str, lxcpath: str, *, force: bool = False) -> None:
     """
     order = _order(name, lxcpath)
     for other, place in order:
+        refuse_link(f"{place}/{other}")
         if client.state(other, place) is not None and not force:
             raise LxcError(f"{other} is running", remedy="stop it first, or use -f")
     for other, place in order:

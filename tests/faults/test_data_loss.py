@@ -212,7 +212,8 @@ def test_the_root_of_the_host(unchanged_host: None) -> None:
         precious()
         for number, path in enumerate(("/", "//", "/.", "/srv/..", "/proc/1/root", "/etc", "/usr/", "/var/lib")):
             folder = container(f"c{number}", f"dir:{path}")
-            assert refused(ours("destroy", "-n", f"c{number}")), path
+            for option in ("-f", "--dry-run"):
+                assert refused(ours("destroy", "-n", f"c{number}", option)), path
             assert (folder / "config").exists() and not (folder / "partial").exists(), path
             assert refused(ours("destroy", "-n", f"c{number}", "-s")), path
         assert is_whole() and os.path.exists("/usr/bin/env") and os.path.exists("/etc/passwd")
@@ -242,6 +243,9 @@ def test_a_container_of_another_lxcpath(unchanged_host: None) -> None:
     def story() -> bool:
         other = Path("/srv/other")
         host.make_container(other, "web")
+        assert host.run(host.OURS / "lxc-snapshot", "-P", other, "-n", "web", "-L").returncode == 0
+        (other / "web/snaps/snap0").mkdir(parents=True)
+        (other / "web/snaps/snap0/config").write_text(f"lxc.rootfs.path = dir:{other}/web/snaps/snap0/rootfs\n")
         before = sorted(map(str, other.rglob("*")))
         for number, path in enumerate((f"dir:{other}/web/rootfs", f"dir:{other}/web/rootfs/etc", f"dir:{other}/web", f"dir:{other}")):
             folder = container(f"c{number}", path)
@@ -249,7 +253,8 @@ def test_a_container_of_another_lxcpath(unchanged_host: None) -> None:
                 assert refused(ours("destroy", "-n", f"c{number}", option)), path
             assert (folder / "config").exists() and not (folder / "partial").exists(), path
         (P / "web").symlink_to(other / "web")
-        assert refused(ours("destroy", "-n", "web")) and (P / "web").is_symlink()
+        for words in (["-n", "web"], ["-n", "web", "-s"], ["-n", "web", "-f", "--dry-run"]):
+            assert refused(ours("destroy", *words)) and (P / "web").is_symlink()
         assert sorted(map(str, other.rglob("*"))) == before
         return True
 
