@@ -254,6 +254,29 @@ def test_no_snapshot_as_another_type(place: Path, source: str) -> None:
     ours("destroy", place, "c1")
 
 
+@pytest.mark.parametrize("kind", [*HERE, VOLUMES[2]])
+def test_lxc_snapshot_and_restore(place: Path, kind: str) -> None:
+    """In place, and to a new container, of two containers that each have a snap0; and all of it goes."""
+    for name in ("c1", "c2"):
+        create(place, name, kind)
+    for name in ("c1", "c2"):
+        runs(place, name, f"echo {name} one >/mark")
+        ours("snapshot", place, name)
+    runs(place, "c1", "echo c1 two >/mark; rm /etc/group")
+    ours("snapshot", place, "c1", "-r", "snap0")
+    assert value(place, "c1").partition(":")[0] == kind
+    assert runs(place, "c1", "cat /mark; ls /etc/group; echo c1 three >/mark") == "c1 one\n/etc/group\n"
+    ours("snapshot", place, "c1", "-r", "snap0", "-N", "c3")
+    assert runs(place, "c3", "cat /mark") == "c1 one\n"
+    assert runs(place, "c2", "cat /mark") == "c2 one\n"
+    ours("destroy", place, "c3")
+    ours("snapshot", place, "c1", "-d", "snap0")
+    assert runs(place, "c1", "cat /mark") == "c1 three\n"
+    ours("destroy", place, "c1")
+    ours("destroy", place, "c2", "-s")
+    assert os.listdir(place) == []
+
+
 def test_subvolumes_in_a_subvolume(place: Path) -> None:
     create(place, "c1", "btrfs")
     inner = place / "c1" / "rootfs" / "tmp" / "inner"
