@@ -83,7 +83,7 @@ def check_removable(folder: str, conf: Config) -> None:
     refuse_link(folder)
     path = _removable_rootfs(conf, folder)
     for thing in storage.for_config(conf).belongings(path) if path else []:
-        if thing.startswith("/") and os.path.isdir(thing):
+        if thing.startswith("/") and (os.path.isdir(thing) or os.path.isfile(thing)):
             guard.check_removable(thing)
 
 

@@ -11,6 +11,7 @@ from ..errors import LxcError, describe
 from ..linux import loop
 from ..undo import held
 from . import dir as folder_backend
+from . import guard
 from .backend import DEFAULT_FSTYPE, DEFAULT_SIZE, Info, Spec
 from .device import fstype_of, make_filesystem, open_filesystem, size_option
 from .place import attach
@@ -74,6 +75,7 @@ def destroy(path: str, beat: Callable[[], object] | None = None, maps: Sequence[
         mode = os.lstat(path).st_mode
         if not stat.S_ISREG(mode):
             raise LxcError(f"refusing to remove {path}: it is no regular file", remedy="remove it by hand if it is yours")
+        guard.check_removable(path)
         os.unlink(path)
     except (FileNotFoundError, NotADirectoryError):
         return

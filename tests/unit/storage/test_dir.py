@@ -15,7 +15,7 @@ from lxctools.idmap import apply
 from lxctools.idmap.ranges import IdMap, parse
 from lxctools.linux import mount as kernel
 from lxctools.linux import prctl, sched
-from lxctools.storage import backend
+from lxctools.storage import backend, guard, loop
 from lxctools.storage import dir as dir_backend
 from tests.forked import forked
 
@@ -51,6 +51,25 @@ def test_folders_of_the_host(path: str, tmp_path: Path) -> None:
         dir_backend.create(spec(tmp_path, dir=path))
     with pytest.raises(LxcError, match="refusing to remove .* it is or holds the host's"):
         dir_backend.destroy(path)
+
+
+@pytest.mark.parametrize("path", ["/usr/lib/python3", "/etc/apt", "/boot/grub", "/bin/x"])
+def test_folders_in_the_hosts_system(path: str, tmp_path: Path) -> None:
+    with pytest.raises(LxcError, match="refusing to use .* it is a part of the host's /"):
+        dir_backend.create(spec(tmp_path, dir=path))
+    with pytest.raises(LxcError, match="refusing to remove .* it is a part of the host's /"):
+        guard.check_removable(path)
+
+
+def test_an_image_in_the_hosts_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop.os, "unlink", lambda path: pytest.fail(f"it would have removed {path}"))
+    with pytest.raises(LxcError, match="refusing to remove /etc/passwd .*: it is a part of the host's /etc"):
+        loop.destroy("/etc/passwd")
+
+
+def test_folders_in_shared_memory_and_of_the_administrators(tmp_path: Path) -> None:
+    for path in ("/dev/shm/c1/rootfs", "/usr/local/lxc/c1/rootfs"):
+        guard.check_new(path, str(tmp_path))
 
 
 def test_folders_of_the_host_through_a_link(tmp_path: Path) -> None:
