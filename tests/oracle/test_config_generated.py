@@ -5,10 +5,7 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -201,13 +198,6 @@ def test_changes(tmp_path: Path) -> None:
 
 
 # -- the commands ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def lxcpath() -> Iterator[Path]:
-    folder = tempfile.mkdtemp(prefix="lxct.", dir="/var/tmp")
-    yield Path(folder)
-    shutil.rmtree(folder)
 
 
 def test_lxc_info(lxcpath: Path) -> None:
