@@ -8,6 +8,7 @@ import os
 import select
 
 from ..errors import LxcError, describe
+from ..undo import held
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,14 +34,14 @@ class Child:
             with open(self._errors, "rb") as file:
                 message = file.read().decode("utf-8", "replace")
         except BaseException:
-            self._end()
+            self.end()
             raise
         status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
         if status != 0:
             raise LxcError(message or f"the process that {self._what} ended with status {status}")
 
-    def _end(self) -> None:
-        """SIGTERM first: so that it ends a program of its own, too."""
+    def end(self) -> None:
+        """End it before its time: SIGTERM first, so that it ends a program of its own, too."""
         fd = os.pidfd_open(self._pid)
         try:
             _signal.pidfd_send_signal(fd, _signal.SIGTERM)
@@ -79,7 +80,20 @@ def start(call: Callable[[], object], what: str, keep: Container[int] | None = N
 
 def run(call: Callable[[], object], what: str) -> None:
     """call() in a child, to its end. Raises LxcError with the reason when it failed."""
-    start(call, what).wait()
+    child: Child | None = None
+    try:
+        with held() as signals:
+
+            def work() -> None:
+                signals.release()
+                call()
+
+            child = start(work, what)
+    except BaseException:  # a signal that came during the fork
+        if child is not None:
+            child.end()
+        raise
+    child.wait()
 
 
 def _close_quietly(fd: int) -> None:
