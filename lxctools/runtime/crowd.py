@@ -140,6 +140,7 @@ def _over(running: Sequence[_Running]) -> list[_Running]:
 def _begin(number: int, job: Callable[[Report], object], signals: held, *, stay: bool) -> _Running:
     """Fork; signals are held, and the job does not inherit that. Raises OSError."""
     reader, writer = _socket.socketpair()
+    parent = os.getpid()
     pid = 0
     try:
         reader.setblocking(False)
@@ -159,7 +160,7 @@ def _begin(number: int, job: Callable[[Report], object], signals: held, *, stay:
     status = 1
     try:
         reader.close()
-        _do(job, Report(writer), signals)
+        _do(job, Report(writer, parent), signals)
         status = 0
     finally:
         os._exit(status)

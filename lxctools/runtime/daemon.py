@@ -36,12 +36,16 @@ def outcome_of(error: BaseException) -> tuple[str, str, int]:
 
 
 class Report:
-    """The monitor's end: tells the waiting command exactly once how the start ended: None for RUNNING, or outcome_of()."""
+    """The monitor's end: tells the waiting command exactly once how the start ended: None for RUNNING, or outcome_of().
 
-    __slots__ = ("_sock",)
+    command: that one's pid, 0 for none.
+    """
 
-    def __init__(self, sock: _socket.socket | None = None) -> None:
+    __slots__ = ("_sock", "command")
+
+    def __init__(self, sock: _socket.socket | None = None, command: int = 0) -> None:
         self._sock = sock
+        self.command = command
 
     def fileno(self) -> int:
         """The descriptor, or -1 once told."""
@@ -66,8 +70,8 @@ class Report:
         sock.close()
 
 
-def daemonize(title: str, keep: Iterable[int], body: Callable[[Report, int], int]) -> None:
-    """Run body(report, command's pid) in a daemon with this process title; return when it reports success.
+def daemonize(title: str, keep: Iterable[int], body: Callable[[Report], int]) -> None:
+    """Run body(report) in a daemon with this process title; return when it reports success.
 
     keep: descriptors that the daemon needs besides the log file and the LISTEN_FDS range.
     Raises LxcError with the monitor's reason otherwise. Never returns in the daemon.
@@ -87,26 +91,25 @@ def daemonize(title: str, keep: Iterable[int], body: Callable[[Report, int], int
             os._exit(1)
         if monitor:
             os._exit(0)
-        _run(Report(theirs), kept, command, body)
+        _run(Report(theirs, command), kept, body)
     theirs.close()
     os.waitpid(middle, 0)
     _wait(ours)
 
 
-def become(title: str, keep: Iterable[int], body: Callable[[Report, int], int], report: Report) -> NoReturn:
-    """Run body(report, the parent's pid) in this process, which becomes the daemon: for a fork that was made for it, whose
-    parent reads the report. Never returns.
+def become(title: str, keep: Iterable[int], body: Callable[[Report], int], report: Report) -> NoReturn:
+    """Run body(report) in this process, which becomes the daemon: for a fork that was made for it, whose parent reads the
+    report. Never returns.
     """
-    command = os.getppid()
     try:
         prctl.set_title(title)
     except BaseException as error:
         report.failed(error)
         os._exit(1)
-    _run(report, frozenset(keep), command, body)
+    _run(report, frozenset(keep), body)
 
 
-def _run(report: Report, keep: frozenset[int], command: int, body: Callable[[Report, int], int]) -> NoReturn:
+def _run(report: Report, keep: frozenset[int], body: Callable[[Report], int]) -> NoReturn:
     """The daemon: leave the caller's session and descriptors, run body, never return."""
     status = 1
     try:
@@ -115,7 +118,7 @@ def _run(report: Report, keep: frozenset[int], command: int, body: Callable[[Rep
         close_inherited(keep | {report.fileno(), log.file_fd()})
         _stdio_to_null()
         log.to_stderr(False)
-        status = body(report, command)
+        status = body(report)
     except BaseException as error:
         report.failed(error)
     finally:

@@ -35,7 +35,6 @@ class Request:
 
     __slots__ = (
         "argv",
-        "command_pid",
         "conf",
         "destroy",
         "execute",
@@ -66,7 +65,6 @@ class Request:
         self.foreground = foreground
         self.pidfile = pidfile
         self.destroy = destroy  # removes an ephemeral container after its end
-        self.command_pid = 0  # the waiting lxc-start of a daemon
 
 
 class Instance:

@@ -76,7 +76,7 @@ def _signals(run: Instance) -> None:
         elif number == _signal.SIGWINCH:
             if run.console is not None:
                 run.console.window_changed()
-        elif number == _signal.SIGTERM and sender == run.request.command_pid:
+        elif number == _signal.SIGTERM and sender == run.report.command:
             log.info("the start was cancelled after the container was running: not passed on to init")
         else:
             forward = _signal.SIGTERM if number == _signal.SIGHUP else number

@@ -91,8 +91,7 @@ def start(
                 daemon.hide_inherited()
             return run_monitor(request, command_socket, daemon.Report())
 
-        def body(report: daemon.Report, command: int) -> int:
-            request.command_pid = command
+        def body(report: daemon.Report) -> int:
             return run_monitor(request, command_socket, report)
 
         title = f"[lxc monitor] {lxcpath} {name}"
@@ -280,7 +279,7 @@ def _boot(run: Instance) -> None:
     policy = seccomp.compile_for(conf)  # a bad policy fails here, before anything exists
     host = hierarchy.detect(relative=bool(conf["lxc.cgroup.relative"]))
     run.cgroups = ContainerCgroups(conf, run.name, host)
-    run.cgroups.command_pid = run.request.command_pid
+    run.cgroups.command_pid = run.report.command
     run.cgroups.cleanup_stale()
     run.cgroups.create_monitor()
     shared = spaces.open_shared(conf, run.lxcpath)
@@ -336,10 +335,9 @@ def _open_root(conf: Config) -> int:
     """
     if not conf["lxc.rootfs.path"] or os.geteuid() != 0:
         return -1
-    info = storage_backend.for_config(conf).INFO
-    if not info.by_monitor and not (info.host_only and conf["lxc.idmap"]):
-        return -1
     module = storage_backend.for_config(conf)
+    if not module.INFO.by_monitor and not (module.INFO.host_only and conf["lxc.idmap"]):
+        return -1
     return int(module.open_mount(str.__str__(conf["lxc.rootfs.path"]), conf["lxc.rootfs.options"]))
 
 
