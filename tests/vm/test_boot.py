@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from .harness import boot
+import pytest
+
+from .harness import Ended, boot
 
 TIMEOUT = 2400.0
 _FIRST = "from tests.vm.guest import installation, test_services; installation.set_up(); test_services.make_following(); installation.BOOTED.touch()"
@@ -20,6 +22,11 @@ fi
 """
 
 
-def test_services_after_a_boot() -> None:
-    ended = boot(_COMMAND, timeout=TIMEOUT, reboots=True)
+@pytest.fixture
+def ended() -> Ended:
+    """How the machine ended: it has its own limit of time, not that of a test."""
+    return boot(_COMMAND, timeout=TIMEOUT, reboots=True)
+
+
+def test_services_after_a_boot(ended: Ended) -> None:
     assert ended.status == 0, ended.output[-6000:]

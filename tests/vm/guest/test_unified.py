@@ -167,6 +167,7 @@ def _tree(lxcpath: Path, tools: Path) -> tuple[dict[str, str], str, str]:
 
 def test_the_same_groups_as_c(unchanged_host: None, lxcpath: Path) -> None:
     host.make_container(lxcpath, "c1", LIMITS)
+    _tree(lxcpath, host.THEIRS)  # whoever is the first on a host switches controllers on for all
     theirs, ours = _tree(lxcpath, host.THEIRS), _tree(lxcpath, host.OURS)
     assert ours == theirs
     assert ours[1:] == ("/lxc.payload.c1", "/lxc.monitor.c1")
