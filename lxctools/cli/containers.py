@@ -14,7 +14,7 @@ from ..config.peek import Peek
 from ..errors import ConfigError, LxcError, describe
 from ..network import settings
 from . import _options, _out
-from ._options import NONE, Command, Ended, Option, Values
+from ._options import Command, Ended, Values
 
 USAGE_STATUS = 2
 # Not LXC's /run/lock/lxc, which means a start in progress to C LXC by being there, and in whose folder any user may make files.
@@ -36,7 +36,7 @@ COMMAND = Command(
     "containers",
     "{" + "|".join(_ACTIONS) + "}",
     "Start or stop the containers that follow the host, as /etc/default/lxc says; for lxc.service and init scripts.",
-    (Option("h", "help", NONE, "help", "print this help and exit with 0"),),
+    (_options.HELP,),
     named=False,
     rcfile=False,
     common=False,

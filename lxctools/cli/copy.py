@@ -68,9 +68,7 @@ def run(values: Values) -> int:
     task = values.task or COPY
     if not values.newname and (task != EPHEMERAL or values.newname is not None):
         raise LxcError("You must provide a NEWNAME for the clone", remedy="name it with -N")
-    container = Container(values.name, values.lxcpath)
-    if values.rcfile is not None:
-        container.load_config(values.rcfile)
+    container = Container(values.name, values.lxcpath, rcfile=values.rcfile)
     container.require_control()
     if task == EPHEMERAL:
         return _ephemeral(container, values)

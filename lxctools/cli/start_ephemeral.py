@@ -65,7 +65,7 @@ COMMAND = Command(
         Option("U", "union-type", REQUIRED, "union", "overlayfs; aufs is in no kernel of today", metavar="TYPE",
                convert=lambda text: _one_of("-U", _UNIONS, text)),
         Option("k", "keep-data", NONE, "keep", "keep the copy when it has ended; implies -s dir"),
-        Option("h", "help", NONE, "help", "print this help and exit with 0"),
+        _options.HELP,
         Option("", "version", NONE, "version", "print the version number"),
     ),
     named=False,
@@ -79,9 +79,7 @@ def parse(argv: list[str], called: str) -> Values:
     """Read the command line; what is wrong with it ends with 2, as it did."""
     _out.complain("lxc-start-ephemeral is deprecated in favor of lxc-copy -e.\n\n")
     try:
-        values = _options.read(COMMAND, argv, called=called)
-        if values.help:
-            raise Ended(0, stdout=_options.help_text(COMMAND))
+        values = _options.read_own(COMMAND, argv, called)
         _check(values)
     except BadValue as error:
         raise Ended(_USAGE, stderr=f"{COMMAND.prog}: {error}\n") from None
