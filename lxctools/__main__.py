@@ -22,9 +22,8 @@ PROGRAMS = {
     "nft": ("nftables", "lxc-net: the way out for containers (or iptables)"),
     "busybox": ("busybox-static", "the template busybox"),
     "mmdebstrap": ("mmdebstrap", "the template debian (or debootstrap)"),
-    "rsync": ("rsync", "copies between storage backends"),
-    "xz": ("xz-utils", "images of the template download"),
-    "zstd": ("zstd", "lxc-export and lxc-import with zstd"),
+    "xz": ("xz-utils", "the template local: archives with .xz"),
+    "zstd": ("zstd", "lxc-export and lxc-import"),
 }
 
 
