@@ -15,10 +15,9 @@ import os
 import pwd
 import select
 import signal
-import sys
 import time
 
-from .. import process
+from .. import log, process
 from ..errors import LxcError, TimedOut, describe
 from ..undo import Undo
 from . import firewall
@@ -44,6 +43,7 @@ _LOCK_PATIENCE = 120.0  # seconds that another lxc-net has to finish
 
 def main(argv: list[str], defaults: str = DEFAULTS_FILE, net_defaults: str = NET_DEFAULTS_FILE, run: str = RUN) -> int:
     """The service's program; returns its exit status. The other arguments are for tests."""
+    log.setup("lxc-net")
     if len(argv) != 2 or argv[1] not in ACTIONS:
         _tell(f"Usage: {argv[0]} {{{'|'.join(ACTIONS)}}}")
         return 2
@@ -62,7 +62,7 @@ def main(argv: list[str], defaults: str = DEFAULTS_FILE, net_defaults: str = NET
             return status
         return network.start()
     except (LxcError, OSError, NetlinkError) as error:
-        _complain(_why(error))
+        log.tell(_why(error))
         return 1
 
 
@@ -77,16 +77,13 @@ def _on_signals(action: signal.Handlers | Callable[[int, FrameType | None], obje
         signal.signal(number, action)
 
 
-def _tell(text: str) -> None:
-    """A line on standard output. A full disk does not change the exit status, which the interpreter would make of its print()."""
+def _tell(text: str, fd: int = 1) -> None:
+    """A line on standard output, or another one. That it cannot be written does not change the exit status, as with print()."""
     try:
-        os.write(1, f"{text}\n".encode())
+        os.write(fd, f"{text}\n".encode())
     except OSError as error:
-        _complain(f"cannot write to standard output: {describe(error)}")
-
-
-def _complain(text: str) -> None:
-    sys.stderr.write(f"lxc-net: {text}\n")
+        if fd == 1:
+            log.tell(f"cannot write to standard output: {describe(error)}")
 
 
 def _why(error: BaseException) -> str:
@@ -141,11 +138,11 @@ class Network:
                 self._set_up()
                 undo.commit()
         except (LxcError, OSError, NetlinkError) as error:
-            sys.stderr.write("Failed to setup lxc-net.\n")
-            _complain(_why(error))
+            _tell("Failed to setup lxc-net.", 2)
+            log.tell(_why(error))
             return 1
         for doubt in self.settings.doubts():
-            _complain(f"warning: {doubt}")
+            log.tell(f"warning: {doubt}")
         return 0
 
     def _set_up(self) -> None:
@@ -211,7 +208,7 @@ class Network:
             try:
                 function(*arguments)
             except (LxcError, OSError, NetlinkError) as error:
-                _complain(_why(error))
+                log.tell(_why(error))
                 failed = True
         return failed
 
