@@ -168,18 +168,11 @@ def load(name: str) -> ModuleType:
     return import_module("." + _MODULES[name], __package__)
 
 
-def copy_tree(
-    source: str,
-    target: str,
-    *,
-    shift: tuple[Sequence[IdMap], Sequence[IdMap]] | None = None,
-    beat: Callable[[int], object] | None = None,
-    expect: Callable[[int], object] | None = None,
-) -> CopyReport:
-    """tree.copy_tree(), loaded when it is called: snapshots, and starts from an overlay, do without it."""
-    from .tree import copy_tree as copy
+def tree_copier() -> Callable[..., CopyReport]:
+    """tree.copy_tree, loaded when it is asked for: snapshots, and starts from an overlay, do without it."""
+    from .tree import copy_tree
 
-    return copy(source, target, shift=shift, beat=beat, expect=expect)
+    return copy_tree
 
 
 def detect(path: str) -> str:

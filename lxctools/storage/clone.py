@@ -193,7 +193,7 @@ def _copy_apart(job: _Job, module: ModuleType, path: str) -> None:
 def _copy_now(job: _Job, module: ModuleType, path: str) -> CopyReport:
     with opened(job.module, job.path, job.conf["lxc.rootfs.options"]) as source, opened_to_fill(module, path) as target:
         try:
-            return storage.copy_tree(source.path, target.path, shift=job.shift, beat=job.beat, expect=job.expect)
+            return storage.tree_copier()(source.path, target.path, shift=job.shift, beat=job.beat, expect=job.expect)
         except LxcError as error:
             # The paths of mounts that nobody else sees say nothing to the user.
             error.message = error.message.replace(source.path, job.path).replace(target.path, path)

@@ -16,7 +16,7 @@ from ..linux.mountopts import parse_options
 from ..undo import held
 from . import dir as folder_backend
 from . import guard
-from .backend import Info, Spec, copy_tree
+from .backend import Info, Spec, tree_copier
 from .place import attach
 
 TYPE_CHECKING = False
@@ -87,7 +87,7 @@ def snapshot(source_value: str, spec: Spec) -> str:
     try:
         os.makedirs(_work(new), 0o755, exist_ok=True)
         if upper and os.path.isdir(upper):
-            copy_tree(upper, new)
+            tree_copier()(upper, new)
     except BaseException as error:
         destroy(value.partition(":")[2])
         if made:
