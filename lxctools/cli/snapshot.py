@@ -62,7 +62,9 @@ def run(values: Values) -> int:
     if len(values.words) > (1 if task == RESTORE and values.newname is None else 0):
         raise LxcError("Too many arguments", remedy=f"not expected: {values.words[-1]}")
     if not container.defined:
-        raise NotDefined(f"No container config specified: {container.name} is not defined")
+        raise NotDefined(
+            f"No container config specified: {container.name} is not defined", remedy=f"lxc-ls -P {container.lxcpath} lists what is"
+        )
     container.require_control()
     if task == LIST:
         if values.json:

@@ -107,7 +107,9 @@ def _check(values: Values) -> None:
     if values.path is None:
         values.path = lxcpath(get_global_config_item("lxc.lxcpath"))
     if not os.path.exists(f"{values.path}/{values.orig}/config"):
-        raise BadValue(f"Source container '{values.orig}' doesn't exist: there is no {values.path}/{values.orig}/config")
+        raise BadValue(
+            f"Source container '{values.orig}' doesn't exist: there is no {values.path}/{values.orig}/config (lxc-ls lists what is)"
+        )
     if values.new is not None and os.path.lexists(f"{values.path}/{values.new}"):
         raise BadValue(f"-n: there is a {values.path}/{values.new} already")
 

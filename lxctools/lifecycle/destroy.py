@@ -42,8 +42,7 @@ def destroy(
             if clear_abandoned(name, lxcpath):
                 return
     settle(name, lxcpath)
-    if not os.path.exists(f"{folder}/{CONFIG}"):
-        raise NotDefined("Container is not defined", remedy=f"lxc-ls -P {lxcpath} lists those that are")
+    refuse_undefined(name, lxcpath)
     refuse_link(folder)
     refuse_dependants(name, folder)
     if client.state(name, lxcpath) is not None and hooks:
@@ -68,6 +67,12 @@ def destroy(
             return
         with Progress(f"removing {name}") as beat:
             _remove(name, lxcpath, conf, beat)
+
+
+def refuse_undefined(name: str, lxcpath: str) -> None:
+    """Raise NotDefined for a container without a configuration."""
+    if not os.path.exists(f"{lxcpath}/{name}/{CONFIG}"):
+        raise NotDefined("Container is not defined", remedy=f"lxc-ls -P {lxcpath} lists those that are")
 
 
 def refuse_link(folder: str) -> None:

@@ -10,7 +10,7 @@ from ..errors import LxcError, NotDefined
 from ..protocol import client
 from ..storage import backend as storage
 from . import dependants, snapshot
-from .destroy import check_removable, destroy, refuse_dependants, refuse_link
+from .destroy import check_removable, destroy, refuse_dependants, refuse_link, refuse_undefined
 from .folder import CONFIG, keeps_rootfs
 from .recover import settle
 
@@ -20,6 +20,7 @@ def plan(name: str, lxcpath: str, *, snapshots: bool) -> list[tuple[str, str]]:
 
     snapshots: with its snapshots and clones; without, raises LxcError when there are any.
     """
+    refuse_undefined(name, lxcpath)
     found: list[tuple[str, str]] = []
     for other, place in _order(name, lxcpath) if snapshots else [(name, lxcpath)]:
         folder = f"{place}/{other}"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lxctools.errors import LxcError
+from lxctools.errors import LxcError, NotDefined
+from lxctools.lifecycle import removal
 from lxctools.lifecycle.destroy import destroy
 from lxctools.lifecycle.shared import refuse_shared
 
@@ -89,3 +90,9 @@ def test_a_root_file_system_in_an_included_file(lxcpath: Path) -> None:
     (lxcpath / "c2/config").write_text(f"lxc.include = {lxcpath}/inc\n")
     with pytest.raises(LxcError, match="c2 uses"):
         destroy("c1", str(lxcpath))
+
+
+@pytest.mark.parametrize("snapshots", [False, True])
+def test_a_plan_for_a_container_that_is_not_defined(tmp_path: Path, snapshots: bool) -> None:
+    with pytest.raises(NotDefined, match=f"Container is not defined .lxc-ls -P {tmp_path} lists"):
+        removal.plan("c1", str(tmp_path), snapshots=snapshots)
