@@ -432,10 +432,14 @@ def test_kill_9_at_any_moment(unchanged_host: None, lxcpath: Path, work: Path) -
     """At twenty moments of a whole creation: afterwards the name can be used or destroyed, and nothing is left."""
     chance = random.Random(4)
     argv = [host.OURS / "lxc-create", "-P", lxcpath, "-n", "c1", "-t", "busybox", "-f", work / "empty.conf"]
+    began = time.monotonic()
+    assert host.run(*argv).returncode == 0
+    takes = time.monotonic() - began
+    assert destroy(lxcpath, "c1").returncode == 0
     outcomes = set()
     for turn in range(20):
         child = subprocess.Popen(list(map(str, argv)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(chance.uniform(0.01, 0.14))
+        time.sleep(takes * chance.uniform(0.1, 1.1))
         child.kill()
         child.wait()
         assert host.wait_until(lambda: not processes("lxc-busybox --path"))

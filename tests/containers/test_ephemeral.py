@@ -298,11 +298,15 @@ def test_a_signal_while_the_command_runs(number: signal.Signals, place: Path) ->
 def test_interrupted_at_any_moment(place: Path) -> None:
     """By SIGINT there is nothing, or the container runs; by SIGKILL nothing half done stays either, after the next command."""
     words = [str(word) for word in (OURS / "lxc-copy", "-P", place, "-n", "c1", "-N", "e1", "-e", "-m", f"overlay={place}/src:/mnt/o")]
+    began = time.monotonic()
+    run(*words, check=True)
+    takes = time.monotonic() - began
+    end(place, "e1")
     seen = set()
     for step in range(12):
         number = (signal.SIGINT, signal.SIGKILL)[step % 2]
         with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
-            time.sleep(0.08 + 0.02 * step)
+            time.sleep(takes * step / 9)
             running.send_signal(number)
             _out, err = running.communicate(timeout=30)
         assert b"Traceback" not in err or b"Fatal Python error: init" in err, err
