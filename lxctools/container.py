@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .lifecycle import exchange
     from .lifecycle.copy import Source
     from .lifecycle.snapshot import Snapshot
+    from .protocol.question import Ahead
     from .runtime.daemon import Report
     from .runtime.events import Event
     from .runtime.networks import Network
@@ -74,12 +75,13 @@ def check_config(path: str, lxcpath: str = "", name: str = "") -> Reading:
 class Container:
     """One container. timeout: seconds that one question to its monitor may take. rcfile: see load_config(). Raises LxcError for that."""
 
-    __slots__ = ("_config", "_rcfile", "lxcpath", "name", "timeout")
+    __slots__ = ("_ahead", "_config", "_rcfile", "lxcpath", "name", "timeout")
 
     def __init__(self, name: str, config_path: str | None = None, *, timeout: float = 10.0, rcfile: str | None = None) -> None:
         self.name = name
         self.lxcpath = config_path if config_path is not None else get_global_config_item("lxc.lxcpath")
         self.timeout = timeout
+        self._ahead: Ahead | None = None
         self._config: Config | None = None
         self._rcfile = ""
         if rcfile is not None:
@@ -102,7 +104,7 @@ class Container:
         """The state's number in states.STATES. Raises Denied, TimedOut."""
         from .protocol import client
 
-        number = client.state(self.name, self.lxcpath, timeout=self.timeout)
+        number = client.state(self.name, self.lxcpath, timeout=self.timeout, ahead=self._ahead)
         return states.STOPPED if number is None else number
 
     @property
@@ -120,7 +122,17 @@ class Container:
         """The process id of its init on this host, or -1."""
         from .protocol import client
 
-        return client.init_pid(self.name, self.lxcpath, timeout=self.timeout) or -1
+        return client.init_pid(self.name, self.lxcpath, timeout=self.timeout, ahead=self._ahead) or -1
+
+    def ask_ahead(self, *, state: bool = False, init_pid: bool = False, keys: Iterable[str] = ()) -> None:
+        """Send questions to its monitor now, and read the answers when they are asked for, each once; with none, give up
+        those not read. For many containers: all are asked before the first is waited for. Never waits, never fails.
+        """
+        from .protocol import client
+
+        if self._ahead is not None:
+            self._ahead.close()
+        self._ahead = client.ahead(self.name, self.lxcpath, state=state, init_pid=init_pid, keys=keys)
 
     @property
     def controllable(self) -> bool:
@@ -226,7 +238,7 @@ class Container:
         """The value that the monitor uses; None for an empty or unknown key and without a monitor."""
         from .protocol import client
 
-        return client.config_item(self.name, self.lxcpath, key, timeout=self.timeout)
+        return client.config_item(self.name, self.lxcpath, key, timeout=self.timeout, ahead=self._ahead)
 
     # -- life ------------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from . import _out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from ..config.peek import Peek
     from ._options import Values
@@ -33,6 +33,7 @@ UNRESPONSIVE = "UNRESPONSIVE"
 _ONE_ANSWER = 1.0
 _ALL_SILENT = 1.8  # seconds that all monitors together may fail to answer
 _LEAST = 0.05
+_AT_ONCE = 50  # containers whose monitors are asked at the same time: four connections each
 
 
 class Row:
@@ -181,19 +182,33 @@ def collect(query: Query, place: Place, patience: Patience) -> list[Row]:
 
 def ask_states(rows: Iterable[Row], patience: Patience) -> None:
     """Ask the monitor of every active container for its state."""
-    for row in rows:
-        if row.running:
+    for some in _chunks([row for row in rows if row.running]):
+        for row in some:
+            row.container.ask_ahead(state=True)
+        for row in some:
             number = patience.ask(row, lambda row=row: row.container.state_number)  # type: ignore[misc]
             if isinstance(number, int):
                 row.state = number
 
 
+def _chunks(rows: list[Row]) -> Iterator[list[Row]]:
+    for first in range(0, len(rows), _AT_ONCE):
+        yield rows[first : first + _AT_ONCE]
+
+
 def fill(rows: list[Row], wanted: Iterable[str], patience: Patience, place: Place) -> None:
     """Find out the columns wanted."""
     columns = set(wanted)
-    for row in rows:
-        _identity(row, columns, patience)
-        _from_configuration(row, columns, patience, place)
+    keys = [key for column, key in FROM_CONFIG.items() if column in columns]
+    for some in _chunks(rows):
+        for row in some:
+            if row.answers:
+                row.container.ask_ahead(init_pid=_needs_pid(columns), keys=keys)
+        for row in some:
+            _identity(row, columns, patience)
+            _from_configuration(row, columns, patience, place)
+            if row.running:
+                row.container.ask_ahead()  # nothing: one that fell silent has answers that nobody waits for
     if columns & INSIDE_NETWORK:
         _network([row for row in rows if row.answers], columns, place)
     for row in rows:
@@ -201,6 +216,10 @@ def fill(rows: list[Row], wanted: Iterable[str], patience: Patience, place: Plac
             _memory(row, columns, patience)
         # Last: a monitor may have fallen silent at any of the questions.
         row.fields["STATE"] = _state_text(row)
+
+
+def _needs_pid(columns: set[str]) -> bool:
+    return bool(columns & (INSIDE_NETWORK | {"PID"}))
 
 
 def _state_text(row: Row) -> str:
@@ -211,7 +230,7 @@ def _state_text(row: Row) -> str:
 
 def _identity(row: Row, columns: set[str], patience: Patience) -> None:
     row.fields["NAME"] = row.name
-    if row.answers and columns & (INSIDE_NETWORK | {"PID"}):
+    if row.answers and _needs_pid(columns):
         pid = patience.ask(row, lambda: row.container.init_pid)
         if isinstance(pid, int) and pid > 0:
             row.fields["PID"] = str(pid)

@@ -54,6 +54,8 @@ _IFADDR = struct.Struct("=BBBBI")
 _RTMSG = struct.Struct("=BBBBBBBBI")
 _NDMSG = struct.Struct("=BxxxiHBB")
 _ATTRIBUTE = struct.Struct("=HH")
+# Bytes: twice what the kernel puts into one part of an answer; a buffer beyond 128 KiB costs a mapping of its own each time.
+_LONGEST_ANSWER = 1 << 16
 
 
 def _attribute(kind: int, data: bytes) -> bytes:
@@ -170,7 +172,7 @@ class Rtnl:
         self._sock.send(_HEADER.pack(_HEADER.size + len(body), kind, _F_REQUEST | flags, self._seq, 0) + body)
         answers: list[bytes] = []
         while True:
-            data = self._sock.recv(1 << 18)
+            data = self._sock.recv(_LONGEST_ANSWER)
             offset = 0
             while offset + _HEADER.size <= len(data):
                 length, message_kind, message_flags, seq, _pid = _HEADER.unpack_from(data, offset)

@@ -16,11 +16,12 @@ import time
 
 from ..errors import Denied, LxcError, TimedOut
 from . import commands, question
-from .question import NOT_RUNNING, PATIENCE, Limit, ask, close_all, connect
+from .question import NOT_RUNNING, PATIENCE, Ahead, Limit, ask, close_all, connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Iterable
 
 # How long init may take to obey the stop signal, and then the monitor with its hooks to give everything back.
 STOP_PATIENCE = 60.0
@@ -32,8 +33,24 @@ _NOT_KNOWN = (-errno.ENOSYS, -errno.EOPNOTSUPP)
 # -- numbers and texts
 
 
-def _number(name: str, lxcpath: str, command: int, timeout: float) -> int | None:
-    reply = ask(name, lxcpath, command, timeout=timeout)
+def ahead(name: str, lxcpath: str, *, state: bool = False, init_pid: bool = False, keys: Iterable[str] = ()) -> Ahead:
+    """Send these questions now, to be answered when they are asked: for many monitors, which then work at the same time."""
+    sent = Ahead(name, lxcpath)
+    if state:
+        sent.send(commands.GET_STATE)
+    if init_pid:
+        sent.send(commands.GET_INIT_PID)
+    for key in keys:
+        sent.send(commands.GET_CONFIG_ITEM, _text(key))
+    return sent
+
+
+def _text(value: str) -> bytes:
+    return os.fsencode(value) + b"\0"
+
+
+def _number(name: str, lxcpath: str, command: int, timeout: float, ahead: Ahead | None = None) -> int | None:
+    reply = ask(name, lxcpath, command, timeout=timeout, ahead=ahead)
     if reply is None:
         return None
     if reply.ret < 0:
@@ -45,14 +62,14 @@ def _failure(name: str, command: int, ret: int) -> LxcError:
     return LxcError(f"the monitor of {name} answers {commands.NAMES[command]} with: {os.strerror(-ret)}")
 
 
-def state(name: str, lxcpath: str, *, timeout: float = PATIENCE) -> int | None:
+def state(name: str, lxcpath: str, *, timeout: float = PATIENCE, ahead: Ahead | None = None) -> int | None:
     """The state's number."""
-    return _number(name, lxcpath, commands.GET_STATE, timeout)
+    return _number(name, lxcpath, commands.GET_STATE, timeout, ahead)
 
 
-def init_pid(name: str, lxcpath: str, *, timeout: float = PATIENCE) -> int | None:
+def init_pid(name: str, lxcpath: str, *, timeout: float = PATIENCE, ahead: Ahead | None = None) -> int | None:
     """The process id of init in the monitor's pid namespace."""
-    pid = _number(name, lxcpath, commands.GET_INIT_PID, timeout)
+    pid = _number(name, lxcpath, commands.GET_INIT_PID, timeout, ahead)
     return pid if pid is not None and pid > 0 else None
 
 
@@ -67,9 +84,9 @@ def clone_flags(name: str, lxcpath: str, *, timeout: float = PATIENCE) -> int | 
     return None if flags is None else flags & 0xFFFFFFFF
 
 
-def config_item(name: str, lxcpath: str, key: str, *, timeout: float = PATIENCE) -> str | None:
+def config_item(name: str, lxcpath: str, key: str, *, timeout: float = PATIENCE, ahead: Ahead | None = None) -> str | None:
     """A value of the running configuration; None also for an unknown or empty one."""
-    reply = ask(name, lxcpath, commands.GET_CONFIG_ITEM, payload=os.fsencode(key) + b"\0", timeout=timeout)
+    reply = ask(name, lxcpath, commands.GET_CONFIG_ITEM, payload=_text(key), timeout=timeout, ahead=ahead)
     return None if reply is None or reply.ret < 0 or not reply.payload else reply.text()
 
 
@@ -136,7 +153,7 @@ def tty(name: str, lxcpath: str, number: int = -1, *, timeout: float = PATIENCE)
 
 def cgroup(name: str, lxcpath: str, controller: str, *, limit: bool = False, timeout: float = PATIENCE) -> str | None:
     """The payload's path in a controller's hierarchy, relative to the hierarchy's root; limit: that of its limits."""
-    payload = os.fsencode(controller) + b"\0" if controller else b""
+    payload = _text(controller) if controller else b""
     wanted = (commands.GET_LIMIT_CGROUP, commands.GET_CGROUP) if limit else (commands.GET_CGROUP,)
     for command in wanted:  # monitors before 4.0.3 do not know the first
         reply = ask(name, lxcpath, command, payload=payload, timeout=timeout)

@@ -57,9 +57,11 @@ class Limit:
         self.deadline = None if seconds is None else time.monotonic() + seconds
 
     def left(self) -> float | None:
-        """For settimeout(); raises TimeoutError when there is none."""
+        """For settimeout(); raises TimeoutError when there is none. A limit of 0 never waits."""
         if self.deadline is None:
             return None
+        if not self.seconds:
+            return 0.0
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -94,6 +96,8 @@ def _connect(address: bytes, name: str, limit: Limit) -> _socket.socket | None:
                 sock.connect(address)
                 return sock
             except BlockingIOError:
+                if not limit.seconds and limit.deadline is not None:
+                    raise TimeoutError from None
                 # As many connections wait as may: a monitor that does not serve now. unix(7) has no way to wait for it.
                 time.sleep(_AGAIN)
     except TimeoutError:
@@ -147,18 +151,42 @@ def ask(
     keep: bool = False,
     address: bytes = b"",
     fd: int = -1,
+    ahead: Ahead | None = None,
 ) -> Reply | None:
     """One request and its reply; None without a monitor, or when it closes without answering.
 
     keep: a reply that is no failure owns the connection. address: instead of name and lxcpath. fd: sent after the request.
+    ahead: may have sent it already.
     """
     limit = Limit(timeout)
-    sock = _connect(address, name, limit) if address else _connect_to(name, lxcpath, limit)
-    if sock is None:
-        return None
-    kept = False
+    try:
+        sock = ahead.take(command, payload) if ahead is not None else None
+        if sock is None:
+            sock = _connect(address, name, limit) if address else _connect_to(name, lxcpath, limit)
+            if sock is None:
+                return None
+            _send_or_close(sock, limit, command, value, payload, fd)
+        return _reply(sock, limit, name, command, keep=keep)
+    except TimeoutError:
+        raise limit.error(name) from None
+    except OSError as error:
+        if error.errno in NOT_RUNNING:
+            return None
+        raise
+
+
+def _send_or_close(sock: _socket.socket, limit: Limit, command: int, value: int, payload: bytes, fd: int) -> None:
     try:
         send(sock, limit, command, value, payload, fd)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _reply(sock: _socket.socket, limit: Limit, name: str, command: int, *, keep: bool) -> Reply | None:
+    """The reply to what was sent; the connection is closed unless the reply keeps it."""
+    kept = False
+    try:
         reply = read(sock, limit, name, bounded=command != commands.CONSOLE_LOG)
         if reply is None:
             return None
@@ -169,15 +197,43 @@ def ask(
             reply.sock = sock
             kept = True
         return reply
-    except TimeoutError:
-        raise limit.error(name) from None
-    except OSError as error:
-        if error.errno in NOT_RUNNING:
-            return None
-        raise
     finally:
         if not kept:
             sock.close()
+
+
+class Ahead:
+    """Requests that were sent before their answers are wanted: many monitors work on them at the same time.
+
+    Nothing here waits or fails: what could not be sent at once is asked again when it is wanted.
+    """
+
+    __slots__ = ("_lxcpath", "_name", "_sent")
+
+    def __init__(self, name: str, lxcpath: str) -> None:
+        self._name = name
+        self._lxcpath = lxcpath
+        self._sent: dict[tuple[int, bytes], _socket.socket] = {}
+
+    def send(self, command: int, payload: bytes = b"") -> None:
+        """Send a request that passes no value and no descriptor."""
+        now = Limit(0.0)
+        try:
+            sock = _connect_to(self._name, self._lxcpath, now)
+            if sock is not None:
+                _send_or_close(sock, now, command, 0, payload, -1)
+                self._sent[command, payload] = sock
+        except (TimedOut, Denied, OSError):
+            pass
+
+    def take(self, command: int, payload: bytes) -> _socket.socket | None:
+        """The connection that the answer comes through, for its only reader."""
+        return self._sent.pop((command, payload), None)
+
+    def close(self) -> None:
+        """Give up what nobody has read."""
+        while self._sent:
+            self._sent.popitem()[1].close()
 
 
 def denied(name: str) -> Denied:

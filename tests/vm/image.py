@@ -66,6 +66,11 @@ mkdir -p /srv/checkout
 tar -x --no-same-owner -f /dev/disk/by-id/virtio-checkout -C /srv/checkout
 cd /srv/checkout || exit
 export HOME=/root LANG=C.UTF-8 TERM=dumb LXCTOOLS_GUEST=1
+# udev may still be naming the ports.
+for _ in $(seq 600); do
+    [ -e /dev/virtio-ports/output ] && [ -e /dev/virtio-ports/status ] && [ -e /dev/virtio-ports/results ] && break
+    sleep 0.1
+done
 exec </dev/null >/dev/virtio-ports/output 2>&1
 sh ./.vm-run
 echo $? >/dev/virtio-ports/status
