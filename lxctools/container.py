@@ -468,13 +468,18 @@ class Container:
 
         options: fields of runtime.attach.AttachOptions. Raises NotRunning, Denied, LxcError.
         """
+        from .cgroup.settle import Settling
+
+        settling = Settling()
+        if not options.get("elevate_cgroup"):
+            settling.begin()
         from .runtime.attach import AttachOptions, attach
 
         chosen = AttachOptions()
         chosen.argv = list(cmd)
         for field, value in options.items():
             setattr(chosen, field, value)
-        return attach(self.name, self.lxcpath, chosen)
+        return attach(self.name, self.lxcpath, chosen, settling)
 
     def console_getfd(self, ttynum: int = ANY_TTY) -> tuple[int, int]:
         """(master, keeper) of a tty; it is free again when the keeper, a descriptor too, is closed. Raises LxcError."""

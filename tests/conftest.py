@@ -28,7 +28,11 @@ _REAL = ("containers", "oracle", "faults", "vm/guest")
 def pytest_configure() -> None:
     """Mount in a namespace of our own: what somebody else mounts meanwhile is not taken for a test's, and a run that is
     killed leaves none. Its mounts are shared where the host's are, as containers find them.
+    Signals are as a terminal has them: what a shell starts in the background, or nohup, ignores some for good.
     """
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
     if os.geteuid() != 0:
         return
     shared = any(row.point == "/" and any(field.startswith("shared:") for field in row.optional) for row in proc.mountinfo())

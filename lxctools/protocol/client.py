@@ -33,13 +33,14 @@ _NOT_KNOWN = (-errno.ENOSYS, -errno.EOPNOTSUPP)
 # -- numbers and texts
 
 
-def ahead(name: str, lxcpath: str, *, state: bool = False, init_pid: bool = False, keys: Iterable[str] = ()) -> Ahead:
-    """Send these questions now, to be answered when they are asked: for many monitors, which then work at the same time."""
+def ahead(
+    name: str, lxcpath: str, *, state: bool = False, init_pid: bool = False, clone_flags: bool = False, keys: Iterable[str] = ()
+) -> Ahead:
+    """Send these questions now; the functions that are given the result take their answers from it. Never waits, never fails."""
     sent = Ahead(name, lxcpath)
-    if state:
-        sent.send(commands.GET_STATE)
-    if init_pid:
-        sent.send(commands.GET_INIT_PID)
+    for wanted, command in ((state, commands.GET_STATE), (init_pid, commands.GET_INIT_PID), (clone_flags, commands.GET_CLONE_FLAGS)):
+        if wanted:
+            sent.send(command)
     for key in keys:
         sent.send(commands.GET_CONFIG_ITEM, _text(key))
     return sent
@@ -78,9 +79,9 @@ def may_control(name: str, lxcpath: str, *, timeout: float = PATIENCE) -> None:
     ask(name, lxcpath, commands.GET_INIT_PID, timeout=timeout)
 
 
-def clone_flags(name: str, lxcpath: str, *, timeout: float = PATIENCE) -> int | None:
+def clone_flags(name: str, lxcpath: str, *, timeout: float = PATIENCE, ahead: Ahead | None = None) -> int | None:
     """The CLONE_* bits of the namespaces that are the container's own."""
-    flags = _number(name, lxcpath, commands.GET_CLONE_FLAGS, timeout)
+    flags = _number(name, lxcpath, commands.GET_CLONE_FLAGS, timeout, ahead)
     return None if flags is None else flags & 0xFFFFFFFF
 
 

@@ -24,17 +24,20 @@ from ..errors import LxcError, NotRunning, describe
 from ..linux import proc, sched, tty
 from ..process import callers_environment, exit_status
 from ..protocol import client
-from ..terminal import proxy
 from . import environment, gate
 from .sync import Channel, PeerGone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from ..cgroup.settle import Settling
+    from ..terminal.proxy import Proxy
 
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 
+_KEYS = ("lxc.arch", "lxc.seccomp.profile", "lxc.sched.core", "lxc.no_new_privs")  # as the container was started
 _PERSONALITIES = {"i686": sched.PER_LINUX32, "x86_64": sched.PER_LINUX}
 
 # What the entrant says and hears (the same channel class as a start, other words).
@@ -132,9 +135,10 @@ class _Target:
         return 0
 
 
-def attach(name: str, lxcpath: str, options: AttachOptions) -> int:
+def attach(name: str, lxcpath: str, options: AttachOptions, settling: Settling) -> int:
     """Run a program in a running container and return the exit status for the shell: its own, or 128 + signal.
 
+    settling: may have begun to take the wait for the first move between cgroups.
     126 and 127 when it cannot be executed or is not found. Raises NotRunning, Denied, TimedOut, LxcError.
     """
     pid = client.init_pid(name, lxcpath)
@@ -144,22 +148,23 @@ def attach(name: str, lxcpath: str, options: AttachOptions) -> int:
         )
     entrant = gate.take()
     try:
-        return _attach(name, lxcpath, pid, options, entrant)
+        return _attach(name, lxcpath, pid, options, entrant, settling)
     finally:
         entrant.close()
 
 
-def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: gate.Entrant) -> int:
+def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: gate.Entrant, settling: Settling) -> int:
+    questions = client.ahead(name, lxcpath, clone_flags=not options.namespaces, keys=_KEYS)
     pidfd = client.init_pidfd(name, lxcpath)
     target = _Target(pid)
     opened: list[int] = [fd for fd in (pidfd,) if fd is not None]
-    terminal: proxy.Proxy | None = None
+    terminal: Proxy | None = None
     try:
         if pidfd is None:  # a monitor without pidfds
             pidfd = os.pidfd_open(pid)
             opened.append(pidfd)
         conf = _config_on_disk(name, lxcpath, options)
-        flags = target.foreign(options.namespaces or (client.clone_flags(name, lxcpath) or 0))
+        flags = target.foreign(options.namespaces or (client.clone_flags(name, lxcpath, ahead=questions) or 0))
         if options.namespaces and not flags:
             # Going on would run the program on the host.
             raise LxcError(
@@ -169,6 +174,7 @@ def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: 
         if not options.elevate_cgroup:
             _enter_cgroups(name, lxcpath, entrant.pid)
         limits.apply_to(entrant.pid, conf)
+        settling.wait()  # one thread again: signals are blocked for a terminal, and would go to the other
         on_terminal = [os.isatty(fd) for fd in options.stdio]
         if options.pty_log and not any(on_terminal):
             _check_log(options.pty_log)
@@ -176,13 +182,16 @@ def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: 
         if any(on_terminal):
             master, peer = _open_pty(name, lxcpath)
             opened.append(peer)
-            terminal = proxy.Proxy(
+            from ..terminal.proxy import Proxy  # what runs without a terminal does not pay for it
+
+            terminal = Proxy(
                 master,
                 stdin=options.stdio[0] if on_terminal[0] else -1,
                 stdout=_first_terminal(options, on_terminal),
                 log_path=options.pty_log,
             )
-        plan = _plan(name, lxcpath, conf, options, target, flags, on_terminal)
+        running = {key: client.config_item(name, lxcpath, key, ahead=questions) for key in _KEYS}
+        plan = _plan(running, conf, options, target, flags, on_terminal)
         fds = [pidfd, *options.stdio]
         if peer >= 0:
             fds.append(peer)
@@ -191,6 +200,7 @@ def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: 
     finally:
         if terminal is not None:
             terminal.close()
+        questions.close()
         target.close()
         for fd in opened:
             os.close(fd)
@@ -282,16 +292,15 @@ def _open_pty(name: str, lxcpath: str) -> tuple[int, int]:
 
 
 def _plan(
-    name: str,
-    lxcpath: str,
+    running: Mapping[str, str | None],
     conf: Config,
     options: AttachOptions,
     target: _Target,
     flags: int,
     on_terminal: Sequence[bool],
 ) -> dict[str, object]:
-    """Everything the entrant needs, as plain data."""
-    arch = options.arch or client.config_item(name, lxcpath, "lxc.arch") or ""
+    """Everything the entrant needs, as plain data. running: what the monitor says of _KEYS."""
+    arch = options.arch or running["lxc.arch"] or ""
     personality = _PERSONALITIES[values.architecture(arch)] if arch else None
     caller = callers_environment()
     variables = environment.of_attached(
@@ -307,13 +316,13 @@ def _plan(
     program = None
     if not options.elevate_lsm:
         label = lsm.label_for_attach(target.fd, options.context)
-        profile = client.config_item(name, lxcpath, "lxc.seccomp.profile")
+        profile = running["lxc.seccomp.profile"]
         if profile:
             policy = Config()
             policy.set("lxc.seccomp.profile", profile)
             program = seccomp.compile_for(policy)
     return {
-        "core_of": target.pid if client.config_item(name, lxcpath, "lxc.sched.core") == "1" else 0,
+        "core_of": target.pid if running["lxc.sched.core"] == "1" else 0,
         "flags": flags,
         "cwd": options.cwd or os.getcwd(),
         "remount": options.remount,
@@ -327,13 +336,13 @@ def _plan(
         "uid": options.uid,
         "gid": options.gid,
         "label": None if label is None else (label.attribute, label.data),
-        "no_new_privs": client.config_item(name, lxcpath, "lxc.no_new_privs") == "1",
+        "no_new_privs": running["lxc.no_new_privs"] == "1",
         "seccomp": program,
         "on_terminal": list(on_terminal),
     }
 
 
-def _watch(entrant: gate.Entrant, target: _Target, plan: dict[str, object], terminal: proxy.Proxy | None) -> int:
+def _watch(entrant: gate.Entrant, target: _Target, plan: dict[str, object], terminal: Proxy | None) -> int:
     """From the program's pid to its end."""
     channel = entrant.channel
     pid = 0

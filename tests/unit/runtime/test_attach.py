@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +14,6 @@ from lxctools.config.conf import Config
 from lxctools.linux import sched
 from lxctools.runtime import attach, entrant, sync
 from tests.forked import forked
-from tests.unit.cli.fake_monitor import FakeMonitor
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", 4711), ("0", 0), ("", 0)])
@@ -23,8 +21,8 @@ def test_a_container_with_cores_of_its_own_shares_them_with_what_is_attached(val
     options = attach.AttachOptions()
     options.elevate_lsm = options.elevate_cap = True
     target: Any = SimpleNamespace(pid=4711)
-    with tempfile.TemporaryDirectory(prefix="lxcu.", dir="/tmp") as lxcpath, FakeMonitor(lxcpath, "c1", config={"lxc.sched.core": value}):
-        plan = attach._plan("c1", lxcpath, Config(), options, target, 0, [False] * 3)
+    running = {**dict.fromkeys(attach._KEYS), "lxc.sched.core": value or None}
+    plan = attach._plan(running, Config(), options, target, 0, [False] * 3)
     assert plan["core_of"] == expected
 
 
