@@ -24,6 +24,7 @@ from ..errors import LxcError, NotRunning, describe
 from ..linux import proc, sched, tty
 from ..process import callers_environment, exit_status
 from ..protocol import client
+from ..terminal.proxy import Proxy
 from . import environment, gate
 from .sync import Channel, PeerGone
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..cgroup.settle import Settling
-    from ..terminal.proxy import Proxy
 
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
@@ -182,8 +182,6 @@ def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: 
         if any(on_terminal):
             master, peer = _open_pty(name, lxcpath)
             opened.append(peer)
-            from ..terminal.proxy import Proxy  # what runs without a terminal does not pay for it
-
             terminal = Proxy(
                 master,
                 stdin=options.stdio[0] if on_terminal[0] else -1,
