@@ -402,11 +402,13 @@ class Container:
             assert destroy
         from .runtime.start import start
 
-        settling.wait()
-        return start(
-            self.name, self.lxcpath, self.config, argv=list(cmd), foreground=not daemonize, execute=useinit,
-            pidfile=pidfile, close_fds=close_fds, destroy=self._destroy_ephemeral, report=report,
-        )  # fmt: skip
+        try:
+            return start(
+                self.name, self.lxcpath, self.config, argv=list(cmd), foreground=not daemonize, execute=useinit,
+                pidfile=pidfile, close_fds=close_fds, destroy=self._destroy_ephemeral, report=report, settling=settling,
+            )  # fmt: skip
+        finally:
+            settling.close()
 
     def _settle(self) -> None:
         """A start does not begin with what a killed restore or renaming has left half done."""
@@ -479,7 +481,10 @@ class Container:
         chosen.argv = list(cmd)
         for field, value in options.items():
             setattr(chosen, field, value)
-        return attach(self.name, self.lxcpath, chosen, settling)
+        try:
+            return attach(self.name, self.lxcpath, chosen, settling)
+        finally:
+            settling.close()
 
     def console_getfd(self, ttynum: int = ANY_TTY) -> tuple[int, int]:
         """(master, keeper) of a tty; it is free again when the keeper, a descriptor too, is closed. Raises LxcError."""
@@ -651,8 +656,8 @@ def preload_for_starting(first: Container) -> None:
     from .runtime import missing, start
 
     assert conf and missing
-    settling.wait()
     try:
         start.warm_up(first.config)
     except (LxcError, OSError):
         pass  # its own start says so
+    settling.close()

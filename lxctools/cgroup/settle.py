@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Have the kernel's wait for the first move between cgroups over before it is needed.
 
-A write to a cgroup.procs takes a lock whose first taker after a quiet time waits for an RCU grace period (5-15 ms);
-those right after it do not. A thread that moves this process to where it is already takes that wait while the modules of
-the start are still being loaded.
+A write to a cgroup.procs takes a lock whose first taker after a quiet time waits for an RCU grace period (5-20 ms); those
+that come within a grace period of the last one do not. So this process is moved to where it is already, again and again: by
+a thread while the modules of the start are still being loaded, then by the command that waits for its monitor.
 """
 
 from __future__ import annotations
@@ -11,44 +11,61 @@ from __future__ import annotations
 import _thread
 import os
 
+INTERVAL = 0.002  # seconds: less than any grace period
 _ROOT = "/sys/fs/cgroup"
 
 
 class Settling:
-    """begin() at once, wait() before the process forks: it has one thread again then."""
+    """begin() at once, wait() before the process forks: it has one thread again then; touch() every INTERVAL after that."""
 
-    __slots__ = ("_done",)
+    __slots__ = ("_done", "_fd", "_stop")
     # Once for a process and the forks of it that start a container each.
     begun = False
 
     def __init__(self) -> None:
         self._done = _thread.allocate_lock()
+        self._stop = _thread.allocate_lock()
+        self._fd = -1
 
     def begin(self) -> None:
         """Start the thread; nothing happens where no cgroup that this process is in may be written."""
         path = "" if Settling.begun else _own_group()
         if not path:
             return
+        try:
+            self._fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:
+            return  # then the wait comes later
         Settling.begun = True
         self._done.acquire()
-        _thread.start_new_thread(self._move, (path,))
+        self._stop.acquire()
+        _thread.start_new_thread(self._move, ())
 
-    def _move(self, path: str) -> None:
+    def _move(self) -> None:
+        while self.touch() and not self._stop.acquire(timeout=INTERVAL):
+            pass
+        self._done.release()
+
+    def touch(self) -> bool:
+        """One move; whether another one makes sense."""
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(fd, b"0")
-            finally:
-                os.close(fd)
+            return self._fd >= 0 and bool(os.write(self._fd, b"0"))
         except OSError:
-            pass  # then the wait comes later
-        finally:
-            self._done.release()
+            return False
 
     def wait(self) -> None:
         """Until the thread has ended."""
-        self._done.acquire()
-        self._done.release()
+        if self._done.locked():
+            self._stop.release()
+            self._done.acquire()
+            self._done.release()
+
+    def close(self) -> None:
+        """No move is needed any more."""
+        self.wait()
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
 
 
 def _own_group(proc_root: str = "/proc", root: str = _ROOT) -> str:

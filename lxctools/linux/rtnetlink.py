@@ -42,6 +42,7 @@ _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _NDA_DST = 1
 _NTF_PROXY = 8
+_NUD_PERMANENT = 0x80
 _TABLE_MAIN, _PROTO_BOOT, _SCOPE_LINK, _SCOPE_UNIVERSE, _UNICAST = 254, 3, 253, 0, 1
 _PERMANENT = 0x80
 
@@ -369,8 +370,11 @@ class Rtnl:
         self._request(f"{verb} the route {shown}" + (f" via {gateway}" if gateway else ""), kind, flags, body)
 
     def proxy_neighbour(self, index: int, address: str, *, delete: bool = False) -> None:
-        """Answer, or no longer, for an address on an interface. Raises OSError."""
+        """Answer, or no longer, for an address on an interface. Raises OSError.
+
+        Permanent: else a bridge forgets it when its last port goes (net/core/neighbour.c, Linux 6.17).
+        """
         family = family_of(address)
-        body = _NDMSG.pack(family, index, 0, _NTF_PROXY, 0) + _attribute(_NDA_DST, _socket.inet_pton(family, address))
+        body = _NDMSG.pack(family, index, _NUD_PERMANENT, _NTF_PROXY, 0) + _attribute(_NDA_DST, _socket.inet_pton(family, address))
         flags = _F_ACK if delete else _F_ACK | _F_CREATE
         self._request(f"proxying {address}", _DELNEIGH if delete else _NEWNEIGH, flags, body)

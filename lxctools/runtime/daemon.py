@@ -14,8 +14,10 @@ import _signal
 import _socket
 import marshal
 import os
+import select
 
 from .. import log
+from ..cgroup.settle import INTERVAL, Settling
 from ..errors import LxcError, describe
 from ..linux import prctl
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _FIRST_LISTEN_FD = 3
+_TOUCHES = 100
 _CANCELLING = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
 
 
@@ -70,10 +73,10 @@ class Report:
         sock.close()
 
 
-def daemonize(title: str, keep: Iterable[int], body: Callable[[Report], int]) -> None:
+def daemonize(title: str, keep: Iterable[int], body: Callable[[Report], int], settling: Settling | None = None) -> None:
     """Run body(report) in a daemon with this process title; return when it reports success.
 
-    keep: descriptors that the daemon needs besides the log file and the LISTEN_FDS range.
+    keep: descriptors that the daemon needs besides the log file and the LISTEN_FDS range. settling: goes on meanwhile.
     Raises LxcError with the monitor's reason otherwise. Never returns in the daemon.
     """
     kept = frozenset(keep)
@@ -94,7 +97,7 @@ def daemonize(title: str, keep: Iterable[int], body: Callable[[Report], int]) ->
         _run(Report(theirs, command), kept, body)
     theirs.close()
     os.waitpid(middle, 0)
-    _wait(ours)
+    _wait(ours, settling)
 
 
 def become(title: str, keep: Iterable[int], body: Callable[[Report], int], report: Report) -> NoReturn:
@@ -172,7 +175,16 @@ def _cancel(number: int, _frame: object) -> None:
     raise LxcError(f"the start was cancelled by signal {number}", exit_code=128 + number)
 
 
-def _wait(sock: _socket.socket) -> None:
+def _keep_settled(sock: _socket.socket, settling: Settling) -> None:
+    """Until there is a word, but not for long: the monitor has made its moves by then."""
+    poller = select.poll()
+    poller.register(sock.fileno(), select.POLLIN)
+    for _ in range(_TOUCHES):
+        if not settling.touch() or poller.poll(INTERVAL * 1000):
+            return
+
+
+def _wait(sock: _socket.socket, settling: Settling | None) -> None:
     """The command's side: the monitor's pid and its word. A signal to the command cancels the start."""
     before = {number: _signal.getsignal(number) for number in _CANCELLING}
     for number, handler in before.items():
@@ -187,6 +199,8 @@ def _wait(sock: _socket.socket) -> None:
                 if not isinstance(payload, int):
                     break
                 monitor = payload
+                if settling is not None:
+                    _keep_settled(sock, settling)
         except BaseException:
             # Interrupted: what is half started must not stay. The monitor passes this SIGTERM on to a running init
             # only when it did not come from us, so a start that has just succeeded is stopped by nobody by chance.

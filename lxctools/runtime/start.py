@@ -38,6 +38,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..cgroup.settle import Settling
     from ..config.conf import Config
     from ..idmap.ranges import IdMap
 
@@ -57,13 +58,15 @@ def start(
     close_fds: bool = False,
     destroy: Callable[[], None] | None = None,
     report: daemon.Report | None = None,
+    settling: Settling | None = None,
 ) -> int:
     """Start a container.
 
     argv: the program to run instead of lxc.init.cmd; execute: run it under our own init (lxc-execute).
     pidfile: gets the monitor's pid. close_fds: in the foreground close what was inherited above descriptor 2; a daemon
     always does. destroy: removes the container after its end, for lxc.ephemeral. report: this process becomes the daemon
-    and tells its parent by it, so this does not return; what was wrong before that is raised.
+    and tells its parent by it, so this does not return; what was wrong before that is raised. settling: may have begun to
+    take the wait for the first move between cgroups.
     A daemon: returns 0 once the container is RUNNING. Foreground: returns when it has ended, with 0, or for
     execute the program's status. Raises LxcError with the first real reason, AlreadyRunning.
     """
@@ -84,7 +87,11 @@ def start(
     _preload(conf)
     command_socket = command_server.bind(name, lxcpath)
     try:
+        if settling is not None:
+            settling.wait()  # one thread again
         if foreground:
+            if settling is not None:
+                settling.close()
             if close_fds:
                 daemon.close_inherited({command_socket.fileno(), log.file_fd()})
             else:
@@ -97,7 +104,7 @@ def start(
         title = f"[lxc monitor] {lxcpath} {name}"
         if report is not None:
             daemon.become(title, [command_socket.fileno()], body, report)
-        daemon.daemonize(title, [command_socket.fileno()], body)
+        daemon.daemonize(title, [command_socket.fileno()], body, settling)
         return 0
     finally:
         command_socket.close()
