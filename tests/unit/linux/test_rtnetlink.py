@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -278,6 +279,28 @@ def test_bridge_vlans() -> None:
     if isinstance(answer, str):
         pytest.skip(f"this kernel's bridges do not filter VLANs: {answer.strip()}")
     assert answer == [True, 5, True, [[7, ["Egress Untagged", "PVID"]], [9, []]]]
+
+
+@IN_OWN_NET
+@pytest.mark.skipif(tuple(map(int, os.uname().release.split(".")[:2])) < (6, 17), reason="older kernels forget the permanent ones, too")
+def test_a_proxied_address_outlives_the_ports_of_its_bridge() -> None:
+    def proxied(rtnl: Rtnl) -> Any:
+        subprocess.run(["ip", "link", "add", "br0", "up", "type", "bridge"], check=True)
+        bridge = rtnl.link("br0")
+        assert bridge is not None
+        rtnl.proxy_neighbour(bridge.index, "10.7.0.5")
+        rtnl.add_veth("one", "two", master=bridge.index, up=True)
+        subprocess.run(["ip", "link", "set", "two", "up"], check=True)
+        rtnl.delete_link("one")
+        # The kernel looks at changes of a carrier once a second.
+        for _ in range(40):
+            if "NO-CARRIER" in ip("link", "show", "br0")[0]["flags"]:
+                break
+            time.sleep(0.05)
+        time.sleep(1.1)
+        return [row["dst"] for row in ip("neigh", "show", "proxy")]
+
+    assert in_net(proxied) == ["10.7.0.5"]
 
 
 @IN_OWN_NET
