@@ -10,7 +10,7 @@ LIBDIR = $(PREFIX)/lib/lxctools
 UNITDIR ?=
 VENV = .venv/bin
 
-.PHONY: all demo test test-package test-vm test-vm-zfs test-vm-ceph check fuzz man bench install uninstall clean setup-run setup-test setup-vm
+.PHONY: all demo test test-package test-vm test-vm-boot test-vm-guest test-vm-zfs test-vm-ceph check fuzz man bench install uninstall clean setup-run setup-test setup-vm
 
 all: man
 
@@ -37,11 +37,15 @@ test: check
 fuzz: setup-test
 	PYTHONPATH=. nice $(VENV)/python -m tests.fuzz.config 600
 
+# Two machines at a time, as each keeps little more than one core busy.
 test-vm: setup-vm
-	$(VENV)/pytest -q tests/vm
+	@$(MAKE) --no-print-directory -j2 -O test-vm-boot test-vm-guest
+
+test-vm-boot test-vm-guest:
+	$(VENV)/pytest -q tests/vm/$(@:test-vm-%=test_%).py
 
 test-vm-zfs test-vm-ceph: setup-vm
-	LXCTOOLS_VM=$(@:test-vm-%=%) $(VENV)/pytest -q tests/vm
+	LXCTOOLS_VM=$(@:test-vm-%=%) $(VENV)/pytest -q tests/vm/test_guest.py
 
 test-package:
 	tools/test-package

@@ -182,6 +182,19 @@ def _monitors() -> set[str]:
     return found
 
 
+def monitor_of(lxcpath: Path, name: str) -> int:
+    """The pid of a container's monitor, by its title."""
+    wanted = f"[lxc monitor] {lxcpath} {name}".encode()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if (entry / "cmdline").read_bytes().rstrip(b"\0") == wanted:
+                    return int(entry.name)
+            except OSError:
+                continue
+    raise AssertionError(f"{name} has no monitor")
+
+
 def leftovers(before: Host, seconds: float = 3.0) -> dict[str, set[str]]:
     """What was added since; what is about to vanish (a dying network namespace) gets this much time."""
     wait_until(lambda: not Host().added_since(before), seconds, 0.1)

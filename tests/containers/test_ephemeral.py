@@ -264,14 +264,9 @@ def test_a_start_that_fails_with_data_to_keep(place: Path) -> None:
 
 def test_a_killed_monitor_leaves_what_destroy_removes(place: Path) -> None:
     assert copy(place, "-N", "e1").returncode == 0
-    wanted = f"[lxc monitor] {place} e1".encode()
-    pids = [
-        int(entry.name) for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and (entry / "cmdline").read_bytes().rstrip(b"\0") == wanted
-    ]  # fmt: skip
-    assert len(pids) == 1
+    monitor = host.monitor_of(place, "e1")
     init = int(run(OURS / "lxc-info", "-P", place, "-n", "e1", "-pH").stdout)
-    os.kill(pids[0], signal.SIGKILL)
+    os.kill(monitor, signal.SIGKILL)
     assert host.wait_until(lambda: not os.path.exists(f"/proc/{init}"), 5)
     done = copy(place, "-N", "e1")
     assert done.returncode == 1 and b"e1/config exists" in done.stderr

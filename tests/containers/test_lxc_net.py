@@ -206,8 +206,11 @@ def test_an_interrupted_start_is_cleaned_up(world: World, number: int) -> None:
         with world.popen(OURS / "lxc-net", "start") as process:
             time.sleep(whole * (0.3 + 0.1 * step))
             for child in _descendants(process.pid):
-                if b"lxc-net" in child.joinpath("cmdline").read_bytes():
-                    os.kill(int(child.name), number)
+                try:
+                    if b"lxc-net" in child.joinpath("cmdline").read_bytes():
+                        os.kill(int(child.name), number)
+                except OSError:
+                    pass  # it has ended meanwhile
             process.communicate(timeout=60)
         if number == signal.SIGTERM and process.returncode != 0:
             assert world.state() == before, f"left after SIGTERM at step {step}"

@@ -34,18 +34,6 @@ def assert_no_traceback(errors: bytes) -> None:
     assert b"Traceback" not in errors or b"Fatal Python error: init" in errors, errors.decode()
 
 
-def monitor_of(lxcpath: Path, name: str) -> int:
-    wanted = f"[lxc monitor] {lxcpath} {name}".encode()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if (entry / "cmdline").read_bytes().rstrip(b"\0") == wanted:
-                    return int(entry.name)
-            except OSError:
-                continue
-    raise AssertionError("no monitor found")
-
-
 def test_monitor_killed(unchanged_host: None, lxcpath: Path) -> None:
     host.make_container(lxcpath, "c1", VETH)
     chosen = random.Random(1)
@@ -53,7 +41,7 @@ def test_monitor_killed(unchanged_host: None, lxcpath: Path) -> None:
         host.run(host.OURS / "lxc-start", "-P", lxcpath, "-n", "c1", check=True)
         init = int(host.run(host.OURS / "lxc-info", "-P", lxcpath, "-n", "c1", "-pH").stdout)
         time.sleep(chosen.random() * 0.05)
-        os.kill(monitor_of(lxcpath, "c1"), signal.SIGKILL)
+        os.kill(host.monitor_of(lxcpath, "c1"), signal.SIGKILL)
         assert host.wait_until(lambda: not os.path.exists(f"/proc/{init}"), 5), "init has outlived its monitor"
         assert state(lxcpath, "c1") == "STOPPED"
     host.run(host.OURS / "lxc-start", "-P", lxcpath, "-n", "c1", check=True)
@@ -136,7 +124,7 @@ def test_list_with_a_stopped_monitor(unchanged_host: None, lxcpath: Path) -> Non
     for name in ("c1", "c2"):
         host.make_container(lxcpath, name)
         host.run(host.OURS / "lxc-start", "-P", lxcpath, "-n", name, check=True)
-    pid = monitor_of(lxcpath, "c1")
+    pid = host.monitor_of(lxcpath, "c1")
     os.kill(pid, signal.SIGSTOP)
     try:
         began = time.monotonic()

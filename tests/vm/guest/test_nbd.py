@@ -103,12 +103,7 @@ def test_id_maps(unchanged_host: None, place: Path) -> None:
 
 def test_a_killed_monitor(unchanged_host: None, place: Path) -> None:
     start(place, "c1")
-    wanted = f"[lxc monitor] {place} c1".encode()
-    (pid,) = [
-        int(entry.name) for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and (entry / "cmdline").read_bytes().rstrip(b"\0") == wanted
-    ]  # fmt: skip
-    os.kill(pid, signal.SIGKILL)
+    os.kill(host.monitor_of(place, "c1"), signal.SIGKILL)
     assert host.wait_until(lambda: not attached(), 10), attached()
     start(place, "c1")
     stop(place, "c1")
