@@ -167,7 +167,7 @@ def ask(
                 return None
             _send_or_close(sock, limit, command, value, payload, fd)
         return _reply(sock, limit, name, command, keep=keep)
-    except TimeoutError:
+    except (TimeoutError, BlockingIOError):
         raise limit.error(name) from None
     except OSError as error:
         if error.errno in NOT_RUNNING:

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
 
 from lxctools.cgroup import settle
+from tests.host import wait_until
 
 
 def played(folder: Path, *lines: str) -> str:
@@ -41,21 +41,24 @@ def test_no_proc(tmp_path: Path) -> None:
     assert settle._own_group(str(tmp_path), str(tmp_path)) == ""
 
 
-def test_it_writes_and_leaves_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = group(tmp_path, "x")
-    monkeypatch.setattr(settle, "_own_group", lambda: path)
-    before = os.listdir("/proc/self/task")
+def test_it_moves_again_and_again_and_leaves_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(group(tmp_path, "x"))
+    monkeypatch.setattr(settle, "_own_group", lambda: str(path))
+    monkeypatch.setattr(settle.Settling, "begun", False)
+    before = len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
     settling = settle.Settling()
     settling.begin()
+    assert wait_until(lambda: path.stat().st_size >= 3, 10)
     settling.wait()
     settling.wait()
-    assert Path(path).read_text() == "0"
-    deadline = threading.Event()
-    for _ in range(200):
-        if len(os.listdir("/proc/self/task")) == len(before):
-            break
-        deadline.wait(0.01)
-    assert len(os.listdir("/proc/self/task")) == len(before)
+    moves = path.stat().st_size
+    assert wait_until(lambda: len(os.listdir("/proc/self/task")) == before[0], 2)
+    assert settling.touch()
+    assert path.read_text() == "0" * (moves + 1)
+    settling.close()
+    settling.close()
+    assert not settling.touch()
+    assert (len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))) == before
 
 
 def test_without_a_group_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

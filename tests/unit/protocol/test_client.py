@@ -63,6 +63,39 @@ def test_numbers_and_texts() -> None:
         client.may_control(*here)
 
 
+def test_questions_that_were_sent_ahead() -> None:
+    """The answers are those of then, each for one reader; the next question is asked again."""
+    with serving() as served:
+        here = place(served)
+        sent = client.ahead(*here, state=True, init_pid=True, clone_flags=True, keys=("lxc.uts.name", "lxc.bogus"))
+        client.may_control(*here)  # served in order: those before have their answers
+        served.order("state", states.FROZEN)
+        assert client.state(*here, ahead=sent) == states.RUNNING
+        assert client.state(*here, ahead=sent) == states.FROZEN
+        assert client.init_pid(*here, ahead=sent) == served.pid
+        assert client.clone_flags(*here, ahead=sent) == CLONE_FLAGS
+        assert client.config_item(*here, "lxc.uts.name", ahead=sent) == "w1"
+        assert client.config_item(*here, "lxc.net", ahead=sent) == "veth\n"
+        sent.close()
+        assert client.config_item(*here, "lxc.bogus", ahead=sent) is None
+        sent.close()
+
+
+def test_sending_ahead_waits_for_nobody() -> None:
+    name, lxcpath = new_place()
+    assert client.state(name, lxcpath, ahead=client.ahead(name, lxcpath, state=True)) is None
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(commands.address(os.fsencode(name), os.fsencode(lxcpath)))
+        silent.listen(1)
+        begun = time.monotonic()
+        sent = client.ahead(name, lxcpath, state=True, init_pid=True, clone_flags=True, keys=map(str, range(9)))
+        assert time.monotonic() - begun < 0.2, "more than may wait for a listener that does not serve"
+        for timeout in (0.1, 0.0):
+            with pytest.raises(TimedOut):
+                client.state(name, lxcpath, timeout=timeout, ahead=sent)
+        sent.close()
+
+
 def test_a_systemd_scope() -> None:
     def prepare(container: Container) -> None:
         rows = container.table()
