@@ -393,16 +393,16 @@ class Container:
         from .cgroup.settle import Settling
 
         self._refuse_what_is_missing()
+        self._settle()
         settling = Settling()
         settling.begin()
-        self._settle()
-        if self.config["lxc.ephemeral"]:
-            from .lifecycle import destroy  # for its end: a monitor loads nothing
-
-            assert destroy
-        from .runtime.start import start
-
         try:
+            if self.config["lxc.ephemeral"]:
+                from .lifecycle import destroy  # for its end: a monitor loads nothing
+
+                assert destroy
+            from .runtime.start import start
+
             return start(
                 self.name, self.lxcpath, self.config, argv=list(cmd), foreground=not daemonize, execute=useinit,
                 pidfile=pidfile, close_fds=close_fds, destroy=self._destroy_ephemeral, report=report, settling=settling,
@@ -475,13 +475,13 @@ class Container:
         settling = Settling()
         if not options.get("elevate_cgroup"):
             settling.begin()
-        from .runtime.attach import AttachOptions, attach
-
-        chosen = AttachOptions()
-        chosen.argv = list(cmd)
-        for field, value in options.items():
-            setattr(chosen, field, value)
         try:
+            from .runtime.attach import AttachOptions, attach
+
+            chosen = AttachOptions()
+            chosen.argv = list(cmd)
+            for field, value in options.items():
+                setattr(chosen, field, value)
             return attach(self.name, self.lxcpath, chosen, settling)
         finally:
             settling.close()
@@ -652,12 +652,13 @@ def preload_for_starting(first: Container) -> None:
 
     settling = Settling()
     settling.begin()
-    from .config import conf
-    from .runtime import missing, start
-
-    assert conf and missing
     try:
+        from .config import conf
+        from .runtime import missing, start
+
+        assert conf and missing
         start.warm_up(first.config)
     except (LxcError, OSError):
         pass  # its own start says so
-    settling.close()
+    finally:
+        settling.close()

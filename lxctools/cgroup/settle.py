@@ -54,18 +54,19 @@ class Settling:
             return False
 
     def wait(self) -> None:
-        """Until the thread has ended."""
+        """Until the thread has ended. May be called again, also when a signal handler raised here."""
         if self._done.locked():
-            self._stop.release()
-            self._done.acquire()
-            self._done.release()
+            if self._stop.locked():
+                self._stop.release()
+            with self._done:
+                pass
 
     def close(self) -> None:
         """No move is needed any more."""
         self.wait()
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def _own_group(proc_root: str = "/proc", root: str = _ROOT) -> str:

@@ -155,14 +155,15 @@ def attach(name: str, lxcpath: str, options: AttachOptions, settling: Settling) 
 
 def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: gate.Entrant, settling: Settling) -> int:
     questions = client.ahead(name, lxcpath, clone_flags=not options.namespaces, keys=_KEYS)
-    pidfd = client.init_pidfd(name, lxcpath)
-    target = _Target(pid)
-    opened: list[int] = [fd for fd in (pidfd,) if fd is not None]
+    opened: list[int] = []
+    target: _Target | None = None
     terminal: Proxy | None = None
     try:
+        pidfd = client.init_pidfd(name, lxcpath)
         if pidfd is None:  # a monitor without pidfds
             pidfd = os.pidfd_open(pid)
-            opened.append(pidfd)
+        opened.append(pidfd)
+        target = _Target(pid)
         conf = _config_on_disk(name, lxcpath, options)
         flags = target.foreign(options.namespaces or (client.clone_flags(name, lxcpath, ahead=questions) or 0))
         if options.namespaces and not flags:
@@ -199,7 +200,8 @@ def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: 
         if terminal is not None:
             terminal.close()
         questions.close()
-        target.close()
+        if target is not None:
+            target.close()
         for fd in opened:
             os.close(fd)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,36 @@ def test_without_a_group_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) 
     settling = settle.Settling()
     settling.begin()
     settling.wait()
+
+
+def test_a_signal_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler's exception is the only one, and the end can be waited for again."""
+
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise Interrupted
+
+    reader, writer = os.pipe()  # a full one: a move that takes long
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x" * 65536)
+    except BlockingIOError:
+        pass
+    monkeypatch.setattr(settle, "_own_group", lambda: f"/proc/self/fd/{writer}")
+    monkeypatch.setattr(settle.Settling, "begun", False)
+    settling = settle.Settling()
+    settling.begin()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(Interrupted):
+            settling.wait()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    os.read(reader, 1 << 20)
+    settling.close()
+    os.close(writer)
+    os.close(reader)
