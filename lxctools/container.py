@@ -171,13 +171,6 @@ class Container:
             self._config = Config.read(self.config_file_name) if self.defined else Config()
         return self._config
 
-    def read_ahead(self) -> None:
-        """Read the configuration here and now, before a fork that starts it: there, memory is dear. What is wrong with it is said then."""
-        try:
-            assert self.config
-        except LxcError:
-            pass
-
     def check_config(self) -> Reading:
         """All that is wrong with its configuration and what this host lacks for it. Raises ConfigError: it cannot be read."""
         return check_config(self.config_file_name, self.lxcpath, self.name)

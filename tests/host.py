@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import subprocess
@@ -125,7 +126,8 @@ def running(lxcpath: Path, name: str) -> bool:
 def remove_empty_cgroups(name: str) -> None:
     """Remove what a monitor of this container left in the cgroup hierarchies and nobody lives in."""
     for pattern in (f"lxc.monitor.{name}*", f"lxc.payload.{name}*"):
-        for path in [*Path("/sys/fs/cgroup").glob(pattern), *Path("/sys/fs/cgroup").glob(f"*/{pattern}")]:
+        # Not Path.glob(), which fails on a folder that goes meanwhile.
+        for path in map(Path, [*glob.glob(f"/sys/fs/cgroup/{pattern}"), *glob.glob(f"/sys/fs/cgroup/*/{pattern}")]):
             try:
                 for folder in [*sorted(path.rglob("*/"), reverse=True), path]:
                     folder.rmdir()

@@ -3,7 +3,8 @@
 
 A write to a cgroup.procs takes a lock whose first taker after a quiet time waits for an RCU grace period (5-20 ms); those
 that come within a grace period of the last one do not. So this process is moved to where it is already, again and again: by
-a thread while the modules of the start are still being loaded, then by the command that waits for its monitor.
+a thread while the modules of the start are still being loaded, then, in a hierarchy of version 1, by the command that waits for
+its monitor. In version 2 the monitor may have to move the command out of its cgroup (cgroup.session), where it must stay out.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ _ROOT = "/sys/fs/cgroup"
 
 
 class Settling:
-    """begin() at once, wait() before the process forks: it has one thread again then; touch() every INTERVAL after that."""
+    """begin() at once, wait() before the process forks: it has one thread again then; keep() every INTERVAL after that."""
 
-    __slots__ = ("_done", "_fd", "_stop")
+    __slots__ = ("_done", "_fd", "_stop", "_version_1")
     # Once for a process and the forks of it that start a container each.
     begun = False
 
@@ -26,6 +27,7 @@ class Settling:
         self._done = _thread.allocate_lock()
         self._stop = _thread.allocate_lock()
         self._fd = -1
+        self._version_1 = False
 
     def begin(self) -> None:
         """Start the thread; nothing happens where no cgroup that this process is in may be written."""
@@ -37,9 +39,13 @@ class Settling:
         except OSError:
             return  # then the wait comes later
         Settling.begun = True
+        self._version_1 = path.startswith(f"{_ROOT}/systemd/")
         self._done.acquire()
         self._stop.acquire()
-        _thread.start_new_thread(self._move, ())
+        try:
+            _thread.start_new_thread(self._move, ())
+        except RuntimeError:  # as many as may be
+            self._done.release()
 
     def _move(self) -> None:
         while self.touch() and not self._stop.acquire(timeout=INTERVAL):
@@ -52,6 +58,10 @@ class Settling:
             return self._fd >= 0 and bool(os.write(self._fd, b"0"))
         except OSError:
             return False
+
+    def keep(self) -> bool:
+        """One move after the fork; whether another one makes sense."""
+        return self._version_1 and self.touch()
 
     def wait(self) -> None:
         """Until the thread has ended. May be called again, also when a signal handler raised here."""

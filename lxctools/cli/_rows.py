@@ -33,7 +33,9 @@ UNRESPONSIVE = "UNRESPONSIVE"
 _ONE_ANSWER = 1.0
 _ALL_SILENT = 1.8  # seconds that all monitors together may fail to answer
 _LEAST = 0.05
-_AT_ONCE = 50  # containers whose monitors are asked at the same time: four connections each
+_AT_ONCE = 50  # containers whose monitors are asked at the same time
+_QUESTIONS = 4  # connections to each
+_RESERVE = 32  # descriptors for everything else
 
 
 class Row:
@@ -192,8 +194,12 @@ def ask_states(rows: Iterable[Row], patience: Patience) -> None:
 
 
 def _chunks(rows: list[Row]) -> Iterator[list[Row]]:
-    for first in range(0, len(rows), _AT_ONCE):
-        yield rows[first : first + _AT_ONCE]
+    if not rows:
+        return
+    room = os.sysconf("SC_OPEN_MAX") - len(os.listdir("/proc/self/fd")) - _RESERVE
+    at_once = max(1, min(_AT_ONCE, room // _QUESTIONS))
+    for first in range(0, len(rows), at_once):
+        yield rows[first : first + at_once]
 
 
 def fill(rows: list[Row], wanted: Iterable[str], patience: Patience, place: Place) -> None:

@@ -156,18 +156,14 @@ def _do(wave: list[Candidate], action: _Action, values: Values) -> list[str]:
     rest_until = 0.0
 
     def job(one: Candidate) -> Callable[[Report], object]:
-        container = Container(one.name, values.lxcpath)
-        if action.starts:
-            container.read_ahead()
-
         def doing(report: Report) -> None:
             log.set_name(printable(one.name))
-            action.do(container, values, report)
+            action.do(Container(one.name, values.lxcpath), values, report)
 
         return doing
 
     at_once = _STARTS_AT_ONCE * (os.cpu_count() or 1) if action.starts else _ENDS_AT_ONCE
-    for number, reason in crowd.run(map(job, wave), at_once, stay=action.starts):
+    for number, reason in crowd.run([job(one) for one in wave], at_once, stay=action.starts):
         one = wave[number]
         if reason is not None:
             log.error(f"{action.words}: {printable(one.name)}: {reason}")

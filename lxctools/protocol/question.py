@@ -213,7 +213,7 @@ class Ahead:
     def __init__(self, name: str, lxcpath: str) -> None:
         self._name = name
         self._lxcpath = lxcpath
-        self._sent: dict[tuple[int, bytes], _socket.socket] = {}
+        self._sent: dict[tuple[int, bytes], _socket.socket | Denied] = {}
 
     def send(self, command: int, payload: bytes = b"") -> None:
         """Send a request that passes no value and no descriptor."""
@@ -223,17 +223,27 @@ class Ahead:
             if sock is not None:
                 _send_or_close(sock, now, command, 0, payload, -1)
                 self._sent[command, payload] = sock
-        except (TimedOut, Denied, OSError):
+        except Denied as error:
+            self._sent[command, payload] = error
+        except TimedOut:
             pass
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self.close()  # there are better uses for the last descriptors
 
     def take(self, command: int, payload: bytes) -> _socket.socket | None:
-        """The connection that the answer comes through, for its only reader."""
-        return self._sent.pop((command, payload), None)
+        """The connection that the answer comes through, for its only reader. Raises Denied where a stranger listens."""
+        found = self._sent.pop((command, payload), None)
+        if isinstance(found, Denied):
+            raise found
+        return found
 
     def close(self) -> None:
         """Give up what nobody has read."""
         while self._sent:
-            self._sent.popitem()[1].close()
+            _request, found = self._sent.popitem()
+            if not isinstance(found, Denied):
+                found.close()
 
 
 def denied(name: str) -> Denied:

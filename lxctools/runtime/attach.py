@@ -172,6 +172,7 @@ def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: 
                 f"Invalid argument: {name} has none of these namespaces of its own, there is nothing to join",
                 remedy="name others with -s",
             )
+        running = {key: client.config_item(name, lxcpath, key, ahead=questions) for key in _KEYS}
         if not options.elevate_cgroup:
             _enter_cgroups(name, lxcpath, entrant.pid)
         limits.apply_to(entrant.pid, conf)
@@ -189,7 +190,6 @@ def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: 
                 stdout=_first_terminal(options, on_terminal),
                 log_path=options.pty_log,
             )
-        running = {key: client.config_item(name, lxcpath, key, ahead=questions) for key in _KEYS}
         plan = _plan(running, conf, options, target, flags, on_terminal)
         fds = [pidfd, *options.stdio]
         if peer >= 0:

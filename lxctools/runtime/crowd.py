@@ -21,7 +21,7 @@ from .daemon import Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _MOST_TEXT = 65536
 
@@ -86,42 +86,40 @@ class _Running:
         os.close(self.pidfd)
 
 
-def run(jobs: Iterable[Callable[[Report], object]], at_once: int, *, stay: bool = False) -> Iterator[tuple[int, str | None]]:
+def run(jobs: Sequence[Callable[[Report], object]], at_once: int, *, stay: bool = False) -> Iterator[tuple[int, str | None]]:
     """Run every job, that many at once; yields (number of the job, None or why it failed) as they end.
 
-    jobs: each is taken when there is room for it. stay: they use the Report they are given, and those that tell of success
-    go on; that of others is used for them, by how they return.
+    stay: they use the Report they are given, and those that tell of success go on; that of others is used for them, by
+    how they return.
     This process must have one thread. Raises what a signal handler raises, when the jobs have ended.
     """
     # What is here now stays: collections in the jobs would copy the pages they share with us.
     gc.freeze()
     running: list[_Running] = []
-    waiting = enumerate(jobs)
-    following = next(waiting, None)
+    following = 0
     try:
-        while running or following:
-            while following and len(running) < at_once:
-                number, job = following
+        while running or following < len(jobs):
+            while following < len(jobs) and len(running) < at_once:
                 try:
                     with held() as signals:
-                        running.append(_begin(number, job, signals, stay=stay))
+                        running.append(_begin(following, jobs[following], signals, stay=stay))
                 except OSError as error:
                     if running:
                         break  # no process or descriptor is left: when one of ours has ended there is
-                    yield number, f"cannot start a process for it: {describe(error)}"
-                following = next(waiting, None)
-            for over in _over(running):
-                outcome = _end(over)
-                running.remove(over)
-                over.forget()
-                yield over.number, outcome
+                    yield following, f"cannot start a process for it: {describe(error)}"
+                following += 1
+            for job in _over(running):
+                outcome = _end(job)
+                running.remove(job)
+                job.forget()
+                yield job.number, outcome
     finally:
-        for one in running:
-            _terminate(one)
-        for one in running:
-            one.wait()
-            _end(one)
-            one.forget()
+        for job in running:
+            _terminate(job)
+        for job in running:
+            job.wait()
+            _end(job)
+            job.forget()
         gc.unfreeze()
 
 

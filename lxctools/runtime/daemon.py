@@ -180,7 +180,7 @@ def _keep_settled(sock: _socket.socket, settling: Settling) -> None:
     poller = select.poll()
     poller.register(sock.fileno(), select.POLLIN)
     for _ in range(_TOUCHES):
-        if not settling.touch() or poller.poll(INTERVAL * 1000):
+        if not settling.keep() or poller.poll(INTERVAL * 1000):
             return
 
 

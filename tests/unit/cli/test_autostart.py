@@ -30,7 +30,7 @@ def test_what_starts_containers_is_loaded_once(lxcpath: Path, monkeypatch: pytes
         define(lxcpath, f"c{number}", f"lxc.start.auto = 1\nlxc.start.order = {number}\n")
     loaded: list[str] = []
     monkeypatch.setattr(autostart.api, "preload_for_starting", lambda first: loaded.append(first.name))
-    monkeypatch.setattr(autostart.crowd, "run", lambda jobs, _at_once, stay: [(number, None) for number, _job in enumerate(jobs)])
+    monkeypatch.setattr(autostart.crowd, "run", lambda jobs, _at_once, stay: [(number, None) for number in range(len(jobs))])
     values = _options.read(autostart.COMMAND, [])
     values.lxcpath = str(lxcpath)
     assert autostart.run(values) == 0

@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -386,3 +387,18 @@ def test_config(tmp_path: Path) -> None:
     done = lxc("config", "bogus")
     assert (done.returncode, done.stdout, done.stderr) == (1, "Unknown configuration item: bogus\n", "")
     assert lxc("config", "lxc.l").stdout == lxc("config", "lxc.lxcpath").stdout != ""
+
+
+def test_ls_with_few_descriptors(lxcpath: Path) -> None:
+    """The questions sent ahead leave some for what else must be opened."""
+    define(lxcpath, "a0")
+    with ExitStack() as stack:
+        for number in range(12):
+            define(lxcpath, f"c{number}")
+            stack.enter_context(FakeMonitor(str(lxcpath), f"c{number}"))
+        many = lxc("ls", "-P", lxcpath, "-f")
+        few = subprocess.run(
+            ["/bin/sh", "-c", 'ulimit -n 24; exec "$0" "$@"', BIN / "lxc-ls", "-P", lxcpath, "-f"], capture_output=True, text=True, timeout=20
+        )
+    assert (few.returncode, few.stderr) == (0, "")
+    assert few.stdout == many.stdout and few.stdout.count("RUNNING") == 12

@@ -34,7 +34,7 @@ def test_a_copy_in_its_hook(tool: str, number: signal.Signals) -> None:
         copying.send_signal(number)
         assert copying.wait(20) == -number
         assert os.listdir(P) == ["c1"]
-        assert not os.path.exists(f"/proc/{hook}")
+        assert host.wait_until(lambda: not os.path.exists(f"/proc/{hook}"), 5), "it ends with what has started it"
         return True
 
     assert throwaway.inside(story)

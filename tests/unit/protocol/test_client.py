@@ -511,6 +511,10 @@ def test_a_stranger_cannot_pose_as_the_monitor(tmp_path: Path) -> None:
             client.init_pid("w1", lxcpath)
         with pytest.raises(Denied):
             client.stop("w1", lxcpath)
+        sent = client.ahead("w1", lxcpath, state=True, init_pid=True)
+        with pytest.raises(Denied):
+            client.state("w1", lxcpath, ahead=sent)
+        sent.close()
         (tmp_path / "w1").mkdir()
         config = tmp_path / "w1" / "config"
         config.touch()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -44,7 +45,13 @@ def init_of(lxcpath: Path, tools: Path = host.OURS) -> int:
 
 def groups() -> dict[str, str]:
     """Every cgroup of the machine with the controllers that it gives to its children."""
-    return {str(path.parent.relative_to(CGROUP)): path.read_text() for path in CGROUP.rglob("cgroup.subtree_control")}
+    found = {}
+    for folder, _folders, _files in os.walk(CGROUP):
+        try:
+            found[str(Path(folder).relative_to(CGROUP))] = Path(folder, "cgroup.subtree_control").read_text()
+        except OSError:
+            pass  # it has gone meanwhile
+    return found
 
 
 @pytest.fixture
