@@ -196,7 +196,11 @@ def ask_states(rows: Iterable[Row], patience: Patience) -> None:
 def _chunks(rows: list[Row]) -> Iterator[list[Row]]:
     if not rows:
         return
-    room = os.sysconf("SC_OPEN_MAX") - len(os.listdir("/proc/self/fd")) - _RESERVE
+    try:
+        taken = len(os.listdir("/proc/self/fd"))
+    except OSError:
+        taken = _RESERVE  # in a container whose /proc is not mounted
+    room = os.sysconf("SC_OPEN_MAX") - taken - _RESERVE
     at_once = max(1, min(_AT_ONCE, room // _QUESTIONS))
     for first in range(0, len(rows), at_once):
         yield rows[first : first + at_once]
