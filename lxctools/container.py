@@ -463,11 +463,10 @@ class Container:
 
         options: fields of runtime.attach.AttachOptions. Raises NotRunning, Denied, LxcError.
         """
-        from .cgroup.settle import Settling
+        from .runtime import gate
 
-        settling = Settling()
         if not options.get("elevate_cgroup"):
-            settling.begin()
+            gate.settling.begin()
         try:
             from .runtime.attach import AttachOptions, attach
 
@@ -475,9 +474,9 @@ class Container:
             chosen.argv = list(cmd)
             for field, value in options.items():
                 setattr(chosen, field, value)
-            return attach(self.name, self.lxcpath, chosen, settling)
+            return attach(self.name, self.lxcpath, chosen)
         finally:
-            settling.close()
+            gate.settling.close()
 
     def console_getfd(self, ttynum: int = ANY_TTY) -> tuple[int, int]:
         """(master, keeper) of a tty; it is free again when the keeper, a descriptor too, is closed. Raises LxcError."""

@@ -9,6 +9,7 @@ No traceback reaches a user, unless LXCTOOLS_DEBUG is set in the environment.
 from __future__ import annotations
 
 import _signal
+import errno
 import os
 import sys
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from ._options import Command, Values
 
+_REMEDIES = {errno.EMFILE: "the limit of open files is too low: `ulimit -n` shows and raises it"}
 _EXPLAINED = ("start", "execute")  # which say all that is wrong with a configuration, as lxc-config check does
 
 
@@ -76,7 +78,7 @@ def _guarded(name: str, argv: list[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _say(describe(error))
+        _say(str(LxcError(describe(error), remedy=_REMEDIES.get(error.errno or 0, ""))))
         return 1
     except Interrupted:
         raise

@@ -372,7 +372,8 @@ class Rtnl:
     def proxy_neighbour(self, index: int, address: str, *, delete: bool = False) -> None:
         """Answer, or no longer, for an address on an interface. Raises OSError.
 
-        Permanent: else a bridge forgets it when its last port goes (net/core/neighbour.c, Linux 6.17).
+        Permanent: others are forgotten with the carrier, as when a bridge's last port goes (net/core/neighbour.c; kernels
+        before 6.17 may forget these, too).
         """
         family = family_of(address)
         body = _NDMSG.pack(family, index, _NUD_PERMANENT, _NTF_PROXY, 0) + _attribute(_NDA_DST, _socket.inet_pton(family, address))

@@ -60,7 +60,7 @@ class Limit:
         """For settimeout(); raises TimeoutError when there is none. A limit of 0 never waits."""
         if self.deadline is None:
             return None
-        if not self.seconds:
+        if self.seconds == 0:
             return 0.0
         left = self.deadline - time.monotonic()
         if left <= 0:
@@ -96,7 +96,7 @@ def _connect(address: bytes, name: str, limit: Limit) -> _socket.socket | None:
                 sock.connect(address)
                 return sock
             except BlockingIOError:
-                if not limit.seconds and limit.deadline is not None:
+                if limit.seconds == 0:
                     raise TimeoutError from None
                 # As many connections wait as may: a monitor that does not serve now. unix(7) has no way to wait for it.
                 time.sleep(_AGAIN)

@@ -32,8 +32,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..cgroup.settle import Settling
-
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 
@@ -135,10 +133,9 @@ class _Target:
         return 0
 
 
-def attach(name: str, lxcpath: str, options: AttachOptions, settling: Settling) -> int:
+def attach(name: str, lxcpath: str, options: AttachOptions) -> int:
     """Run a program in a running container and return the exit status for the shell: its own, or 128 + signal.
 
-    settling: may have begun to take the wait for the first move between cgroups.
     126 and 127 when it cannot be executed or is not found. Raises NotRunning, Denied, TimedOut, LxcError.
     """
     pid = client.init_pid(name, lxcpath)
@@ -148,12 +145,12 @@ def attach(name: str, lxcpath: str, options: AttachOptions, settling: Settling) 
         )
     entrant = gate.take()
     try:
-        return _attach(name, lxcpath, pid, options, entrant, settling)
+        return _attach(name, lxcpath, pid, options, entrant)
     finally:
         entrant.close()
 
 
-def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: gate.Entrant, settling: Settling) -> int:
+def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: gate.Entrant) -> int:
     questions = client.ahead(name, lxcpath, clone_flags=not options.namespaces, keys=_KEYS)
     opened: list[int] = []
     target: _Target | None = None
@@ -176,7 +173,7 @@ def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: 
         if not options.elevate_cgroup:
             _enter_cgroups(name, lxcpath, entrant.pid)
         limits.apply_to(entrant.pid, conf)
-        settling.wait()  # one thread again: signals are blocked for a terminal, and would go to the other
+        gate.settling.wait()  # one thread again: signals are blocked for a terminal, and would go to the other
         on_terminal = [os.isatty(fd) for fd in options.stdio]
         if options.pty_log and not any(on_terminal):
             _check_log(options.pty_log)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _FIRST_LISTEN_FD = 3
-_TOUCHES = 100
+_TOUCHES = 100  # a start that takes longer waits for something else, a hook or a device
 _CANCELLING = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import _signal
 import os
 
+from ..cgroup.settle import Settling
 from ..errors import LxcError, describe
 from . import seal
 from .sync import pair
@@ -52,6 +53,7 @@ class Entrant:
 
 
 _waiting: list[Entrant] = []
+settling = Settling()  # for the entrant's move into the container's cgroups
 
 
 def begin() -> None:
@@ -60,6 +62,7 @@ def begin() -> None:
         _waiting.append(Entrant())
     except OSError:
         pass
+    settling.begin()
 
 
 def take() -> Entrant:

@@ -101,3 +101,20 @@ def test_a_signal_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     settling.close()
     os.close(writer)
     os.close(reader)
+
+
+def test_no_thread_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the wait comes later."""
+
+    def refuse(*_words: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    path = group(tmp_path, "x")
+    monkeypatch.setattr(settle, "_own_group", lambda: path)
+    monkeypatch.setattr(settle.Settling, "begun", False)
+    monkeypatch.setattr(settle._thread, "start_new_thread", refuse)
+    before = os.listdir("/proc/self/fd")
+    settling = settle.Settling()
+    settling.begin()
+    settling.close()
+    assert os.listdir("/proc/self/fd") == before
