@@ -17,7 +17,7 @@ from __future__ import annotations
 import _socket
 import errno
 
-from .. import log
+from .. import log, modules
 from ..errors import LxcError, Unsupported, describe
 from ..linux import rtnetlink
 from . import address, l2proxy
@@ -37,15 +37,13 @@ _loaded: dict[str, ModuleType] = {}
 
 def load(types: Iterable[str]) -> None:
     """Import the modules of these types, before the first fork. Raises LxcError, Unsupported."""
-    from importlib import import_module
-
     for kind in types:
         if kind not in _loaded:
             if not kind:
                 raise LxcError("a network of the configuration has no type", remedy="set lxc.net.N.type, or remove lxc.net.N")
             if not _MODULES[kind]:
                 raise Unsupported(f"not supported yet: lxc.net.N.type = {kind}", remedy="use veth, empty or none")
-            _loaded[kind] = import_module("." + _MODULES[kind], __package__)
+            _loaded[kind] = modules.load(f"{__package__}.{_MODULES[kind]}")
 
 
 def resolve_auto_gateways(nets: Sequence[Net]) -> None:

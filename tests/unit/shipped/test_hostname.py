@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lxctools.shipped import hostname
 
 from .hook import Box, one_line
 
@@ -24,6 +29,12 @@ def test_whole_words_only(box: Box, version: int) -> None:
     assert hosts.read_text() == "127.0.1.1 c1 c1.lan ood o.d-2 my.o.d\n" and hosts.stat().st_mode & 0o777 == 0o640
     assert (scripts / "ifcfg-eth0").read_text() == "DHCP_HOSTNAME=c1"
     assert (scripts / "other").read_text() == "o.d"
+
+
+@given(st.text("ab.-_ \n"), st.text("ab.-", min_size=1, max_size=3))
+def test_words_as_an_expression_has_them(text: str, old: str) -> None:
+    word = rf"(?<![A-Za-z0-9_.-]){re.escape(old)}(?![A-Za-z0-9_-])"
+    assert hostname._renamed(text, old, "new") == re.sub(word, "new", text)
 
 
 def test_no_link_leads_out(box: Box, tmp_path: Path) -> None:
