@@ -125,14 +125,19 @@ class Container:
         return client.init_pid(self.name, self.lxcpath, timeout=self.timeout, ahead=self._ahead) or -1
 
     def ask_ahead(self, *, state: bool = False, init_pid: bool = False, keys: Iterable[str] = ()) -> None:
-        """Send questions to its monitor now, and read the answers when they are asked for, each once; with none, give up
-        those not read. For many containers: all are asked before the first is waited for. Never waits, never fails.
+        """Send questions to its monitor now, but those asked before whose answers nobody has read, and read the answers when
+        they are asked for, each once; with none, give up those not read. For many containers: all are asked before the first
+        is waited for. Never waits, never fails.
         """
-        from .protocol import client
+        from .protocol import client, question
 
-        if self._ahead is not None:
+        requests = client.requests(state=state, init_pid=init_pid, keys=keys)
+        if self._ahead is None:
+            self._ahead = question.Ahead(self.name, self.lxcpath)
+        if requests:
+            self._ahead.send(requests)
+        else:
             self._ahead.close()
-        self._ahead = client.ahead(self.name, self.lxcpath, state=state, init_pid=init_pid, keys=keys)
 
     @property
     def controllable(self) -> bool:

@@ -34,7 +34,6 @@ _ONE_ANSWER = 1.0
 _ALL_SILENT = 1.8  # seconds that all monitors together may fail to answer
 _LEAST = 0.05
 _AT_ONCE = 50  # containers whose monitors are asked at the same time
-_QUESTIONS = 4  # connections to each
 _RESERVE = 32  # descriptors for everything else
 
 
@@ -98,6 +97,10 @@ class Query:
         if self.stopped and row.state != states.STOPPED:
             return False
         return not self.frozen or self.active or row.state == states.FROZEN
+
+    def wanted(self) -> set[str]:
+        """The columns that most of those that run will have to fill, as the state leaves few of them out."""
+        return set() if self.stopped or self.frozen else {*self.columns, *(("GROUPS",) if self.groups is not None else ())}
 
 
 class Patience:
@@ -171,7 +174,7 @@ def collect(query: Query, place: Place, patience: Patience) -> list[Row]:
         if not query.defined or row.container.defined:
             rows.append(row)
     if query.needs_states():
-        ask_states(rows, patience)
+        ask_states(rows, query.wanted(), patience)
         rows = list(filter(query.state_matches, rows))
     if query.groups is not None:
         fill(rows, ["GROUPS"], patience, place)
@@ -182,11 +185,11 @@ def collect(query: Query, place: Place, patience: Patience) -> list[Row]:
     return rows
 
 
-def ask_states(rows: Iterable[Row], patience: Patience) -> None:
-    """Ask the monitor of every active container for its state."""
+def ask_states(rows: Iterable[Row], columns: set[str], patience: Patience) -> None:
+    """Ask the monitor of every active container for its state, and at once for what fill() will want to know."""
     for some in _chunks([row for row in rows if row.running]):
         for row in some:
-            row.container.ask_ahead(state=True)
+            row.container.ask_ahead(state=True, init_pid=_needs_pid(columns), keys=_keys(columns))
         for row in some:
             number = patience.ask(row, lambda row=row: row.container.state_number)  # type: ignore[misc]
             if isinstance(number, int):
@@ -201,7 +204,7 @@ def _chunks(rows: list[Row]) -> Iterator[list[Row]]:
     except OSError:
         taken = _RESERVE  # in a container whose /proc is not mounted
     room = os.sysconf("SC_OPEN_MAX") - taken - _RESERVE
-    at_once = max(1, min(_AT_ONCE, room // _QUESTIONS))
+    at_once = max(1, min(_AT_ONCE, room))
     for first in range(0, len(rows), at_once):
         yield rows[first : first + at_once]
 
@@ -209,7 +212,7 @@ def _chunks(rows: list[Row]) -> Iterator[list[Row]]:
 def fill(rows: list[Row], wanted: Iterable[str], patience: Patience, place: Place) -> None:
     """Find out the columns wanted."""
     columns = set(wanted)
-    keys = [key for column, key in FROM_CONFIG.items() if column in columns]
+    keys = _keys(columns)
     for some in _chunks(rows):
         for row in some:
             if row.answers:
@@ -226,6 +229,10 @@ def fill(rows: list[Row], wanted: Iterable[str], patience: Patience, place: Plac
             _memory(row, columns, patience)
         # Last: a monitor may have fallen silent at any of the questions.
         row.fields["STATE"] = _state_text(row)
+
+
+def _keys(columns: set[str]) -> list[str]:
+    return [key for column, key in FROM_CONFIG.items() if column in columns]
 
 
 def _needs_pid(columns: set[str]) -> bool:

@@ -38,12 +38,16 @@ def ahead(
 ) -> Ahead:
     """Send these questions now; the functions that are given the result take their answers from it. Never waits, never fails."""
     sent = Ahead(name, lxcpath)
-    for wanted, command in ((state, commands.GET_STATE), (init_pid, commands.GET_INIT_PID), (clone_flags, commands.GET_CLONE_FLAGS)):
-        if wanted:
-            sent.send(command)
-    for key in keys:
-        sent.send(commands.GET_CONFIG_ITEM, _text(key))
+    sent.send(requests(state=state, init_pid=init_pid, clone_flags=clone_flags, keys=keys))
     return sent
+
+
+def requests(
+    *, state: bool = False, init_pid: bool = False, clone_flags: bool = False, keys: Iterable[str] = ()
+) -> list[tuple[int, bytes]]:
+    """These questions as Ahead.send() takes them."""
+    numbers = ((state, commands.GET_STATE), (init_pid, commands.GET_INIT_PID), (clone_flags, commands.GET_CLONE_FLAGS))
+    return [(command, b"") for wanted, command in numbers if wanted] + [(commands.GET_CONFIG_ITEM, _text(key)) for key in keys]
 
 
 def _text(value: str) -> bytes:

@@ -15,6 +15,10 @@ import time
 from ..errors import Denied, LxcError, TimedOut
 from . import commands
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 PATIENCE = 10.0
 NOT_RUNNING = (errno.ECONNREFUSED, errno.EPIPE, errno.ECONNRESET, errno.ENOENT)
 
@@ -160,26 +164,23 @@ def ask(
     """
     limit = Limit(timeout)
     try:
-        sock = ahead.take(command, payload) if ahead is not None else None
+        answer = ahead.take(limit, command, payload) if ahead is not None else None
+        if answer is not None:
+            return _allowed(answer, name, command)
+        sock = _connect(address, name, limit) if address else _connect_to(name, lxcpath, limit)
         if sock is None:
-            sock = _connect(address, name, limit) if address else _connect_to(name, lxcpath, limit)
-            if sock is None:
-                return None
-            _send_or_close(sock, limit, command, value, payload, fd)
+            return None
+        try:
+            send(sock, limit, command, value, payload, fd)
+        except BaseException:
+            sock.close()
+            raise
         return _reply(sock, limit, name, command, keep=keep)
     except (TimeoutError, BlockingIOError):
         raise limit.error(name) from None
     except OSError as error:
         if error.errno in NOT_RUNNING:
             return None
-        raise
-
-
-def _send_or_close(sock: _socket.socket, limit: Limit, command: int, value: int, payload: bytes, fd: int) -> None:
-    try:
-        send(sock, limit, command, value, payload, fd)
-    except BaseException:
-        sock.close()
         raise
 
 
@@ -190,9 +191,7 @@ def _reply(sock: _socket.socket, limit: Limit, name: str, command: int, *, keep:
         reply = read(sock, limit, name, bounded=command != commands.CONSOLE_LOG)
         if reply is None:
             return None
-        if reply.ret == -errno.EPERM and command not in _MINUS_ONE_IS_NO:
-            close_all(reply.fds)
-            raise denied(name)
+        _allowed(reply, name, command)
         if keep and reply.ret >= 0:
             reply.sock = sock
             kept = True
@@ -202,48 +201,86 @@ def _reply(sock: _socket.socket, limit: Limit, name: str, command: int, *, keep:
             sock.close()
 
 
+def _allowed(reply: Reply, name: str, command: int) -> Reply:
+    """The reply, unless it is a refusal: then its descriptors are closed. Raises Denied."""
+    if reply.ret == -errno.EPERM and command not in _MINUS_ONE_IS_NO:
+        close_all(reply.fds)
+        raise denied(name)
+    return reply
+
+
 class Ahead:
     """Requests that were sent before their answers are wanted: many monitors work on them at the same time.
 
-    Nothing here waits or fails: what could not be sent at once is asked again when it is wanted.
+    All go in one message. liblxc's monitors since 5.0 close after the first answer: the others are asked for again when they
+    are wanted, like what could not be sent at once. Sending never waits and never fails.
     """
 
-    __slots__ = ("_lxcpath", "_name", "_sent")
+    __slots__ = ("_answers", "_lxcpath", "_name", "_sent", "_sock")
 
     def __init__(self, name: str, lxcpath: str) -> None:
         self._name = name
         self._lxcpath = lxcpath
-        self._sent: dict[tuple[int, bytes], _socket.socket | Denied] = {}
+        self._sock: _socket.socket | Denied | None = None
+        self._sent: tuple[tuple[int, bytes], ...] = ()
+        self._answers: dict[tuple[int, bytes], Reply] = {}
 
-    def send(self, command: int, payload: bytes = b"") -> None:
-        """Send a request that passes no value and no descriptor."""
+    def send(self, requests: Iterable[tuple[int, bytes]]) -> None:
+        """Send requests, (command, payload), that pass no value and no descriptor; not those whose answers are here."""
+        missing = tuple(request for request in requests if request not in self._answers)
+        if not missing or self._sent:
+            return
         now = Limit(0.0)
         try:
             sock = _connect_to(self._name, self._lxcpath, now)
-            if sock is not None:
-                _send_or_close(sock, now, command, 0, payload, -1)
-                self._sent[command, payload] = sock
+            if sock is None:
+                return
+            self._sock = sock
+            data = b"".join([_packed(command, 0, payload) for command, payload in missing])
+            if _send_as_us(sock, data) == len(data):
+                self._sent = missing
+            else:
+                self._hang_up()
         except Denied as error:
-            self._sent[command, payload] = error
-        except TimedOut:
-            pass
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                self.close()  # there are better uses for the last descriptors
+            self._sock, self._sent = error, missing
+        except (TimedOut, OSError):
+            self._hang_up()
 
-    def take(self, command: int, payload: bytes) -> _socket.socket | None:
-        """The connection that the answer comes through, for its only reader. Raises Denied where a stranger listens."""
-        found = self._sent.pop((command, payload), None)
-        if isinstance(found, Denied):
-            raise found
-        return found
+    def take(self, limit: Limit, command: int, payload: bytes) -> Reply | None:
+        """The answer, for its only reader; None when it must be asked for. Raises Denied, TimeoutError, LxcError, OSError."""
+        if (command, payload) in self._sent:
+            self._receive(limit)
+        return self._answers.pop((command, payload), None)
+
+    def _receive(self, limit: Limit) -> None:
+        sock, sent = self._sock, self._sent
+        self._sock, self._sent = None, ()
+        if isinstance(sock, Denied):
+            raise sock
+        assert sock is not None
+        try:
+            for request in sent:
+                reply = read(sock, limit, self._name)
+                if reply is None:
+                    break
+                self._answers[request] = reply
+        except OSError as error:
+            if error.errno not in NOT_RUNNING:
+                raise
+        finally:
+            sock.close()
 
     def close(self) -> None:
         """Give up what nobody has read."""
-        while self._sent:
-            _request, found = self._sent.popitem()
-            if not isinstance(found, Denied):
-                found.close()
+        self._hang_up()
+        while self._answers:
+            close_all(self._answers.popitem()[1].fds)
+
+
+    def _hang_up(self) -> None:
+        sock, self._sock, self._sent = self._sock, None, ()
+        if sock is not None and not isinstance(sock, Denied):
+            sock.close()
 
 
 def denied(name: str) -> Denied:
@@ -253,21 +290,27 @@ def denied(name: str) -> Denied:
 
 def send(sock: _socket.socket, limit: Limit, command: int, value: int, payload: bytes = b"", fd: int = -1) -> None:
     """Send a request, and a descriptor after it. Raises TimeoutError, OSError."""
-    credentials = _CREDENTIALS.pack(os.getpid(), os.getuid(), os.getgid())
+    data = _packed(command, value, payload)
     sock.settimeout(limit.left())
-    sock.sendmsg(
-        [commands.HEADER.pack(command, len(payload), value)],
-        [(_socket.SOL_SOCKET, _socket.SCM_CREDENTIALS, credentials)],
-        _socket.MSG_NOSIGNAL,
-    )
+    sent = _send_as_us(sock, data)
     try:
-        if payload:
+        if sent < len(data):
             sock.settimeout(limit.left())
-            sock.sendall(payload, _socket.MSG_NOSIGNAL)
+            sock.sendall(data[sent:], _socket.MSG_NOSIGNAL)
         if fd >= 0:
             sock.sendmsg([b"\0"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, _struct.pack("i", fd))], _socket.MSG_NOSIGNAL)
     except (BrokenPipeError, ConnectionResetError):
         pass  # refused before the rest was read; the reply says so
+
+
+def _packed(command: int, value: int, payload: bytes) -> bytes:
+    return commands.HEADER.pack(command, len(payload), value) + payload
+
+
+def _send_as_us(sock: _socket.socket, data: bytes) -> int:
+    """Send data with our credentials, which every header needs; the number of bytes sent."""
+    credentials = _CREDENTIALS.pack(os.getpid(), os.getuid(), os.getgid())
+    return sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_CREDENTIALS, credentials)], _socket.MSG_NOSIGNAL)
 
 
 def read(sock: _socket.socket, limit: Limit, name: str, *, bounded: bool = True) -> Reply | None:

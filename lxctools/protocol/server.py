@@ -12,6 +12,9 @@ monitor (C LXC's can be stopped by a header without its payload, and killed by c
     HELD     no reply: closed when the container has ended
     WAITING  one state message to come
 
+A client that has sent several requests in one message gets all of their answers; one that has sent nothing more when it
+is answered is closed, as liblxc's monitors do.
+
 Strangers, whom nothing but their credentials could let in, are few and short-lived, and the oldest of the one with the
 most connections goes first; a spare descriptor keeps accept(2) working when there are no others.
 """
@@ -43,6 +46,7 @@ _MOST_STRANGERS = 64
 _MOST_OF_ONE_STRANGER = 16
 _MOST_CONNECTIONS = 512  # half of the usual limit of descriptors: the other half is the monitor's and its hooks'
 _ACCEPTED_AT_ONCE = 32  # then the console has its turn
+_MOST_REQUESTS = 32  # of one connection
 _LARGE = 65536
 _SO_SNDBUFFORCE = 32
 
@@ -134,6 +138,7 @@ class _Connection:
         "mode",
         "on_end",
         "output",
+        "served",
         "sock",
         "stranger",
         "uid",
@@ -147,6 +152,7 @@ class _Connection:
         self.stranger = stranger
         self.mode = READING
         self.deadline: float | None = time.monotonic() + (_PATIENCE_WITH_STRANGERS if stranger else _PATIENCE)
+        self.served = 0  # requests answered
         self.header = False  # complete, and its sender may command
         self.input = b""
         self.expected = commands.HEADER.size
@@ -156,6 +162,11 @@ class _Connection:
         self.output = b""
         self.on_end: Callable[[], object] | None = None
         self.wanted: tuple[int, ...] = ()
+
+    @property
+    def answered(self) -> bool:
+        """Whether it has its answers, and no other request came with them."""
+        return self.served > 0 and self.mode == READING and not self.header
 
 
 class Server:
@@ -204,18 +215,18 @@ class Server:
 
     def _serve(self, connection: _Connection) -> None:
         try:
-            if connection.mode == READING:
-                while connection.mode == READING and connection.sock.fileno() >= 0:
-                    self._read(connection)
-            elif connection.mode == WRITING:
+            if connection.mode == WRITING:
                 self._write(connection)
-            else:
+            elif connection.mode != READING:
                 # A kept client hung up, or said something more: either frees what it held. Looked at first, because the
                 # event may be meant for an earlier connection with the same number.
                 connection.sock.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
                 self._drop(connection)
+            while connection.mode == READING and connection.sock.fileno() >= 0:
+                self._read(connection)
         except BlockingIOError:
-            pass
+            if connection.answered:
+                self._drop(connection)
         except OSError as error:
             log.debug(f"a client of the command socket failed: {describe(error)}")
             self._drop(connection)
@@ -415,10 +426,23 @@ class Server:
         if connection.output:
             return
         if connection.on_end is None:
-            self._drop(connection)
+            self._next(connection)
             return
         connection.mode = WAITING if connection.wanted else KEPT
         connection.deadline = None
+
+    def _next(self, connection: _Connection) -> None:
+        """After an answer: read on, unless the client was refused or has had its share."""
+        connection.served += 1
+        if not connection.header or connection.served >= _MOST_REQUESTS:
+            self._drop(connection)
+            return
+        while connection.fds:
+            os.close(connection.fds.pop())
+        connection.mode = READING
+        connection.header = False
+        connection.input = b""
+        connection.expected = commands.HEADER.size
 
     # -- states
 

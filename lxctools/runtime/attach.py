@@ -32,6 +32,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ..protocol.question import Ahead
+
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 
@@ -138,20 +140,25 @@ def attach(name: str, lxcpath: str, options: AttachOptions) -> int:
 
     126 and 127 when it cannot be executed or is not found. Raises NotRunning, Denied, TimedOut, LxcError.
     """
-    pid = client.init_pid(name, lxcpath)
-    if not pid:
-        raise NotRunning(
-            f'failed to get the init pid: container "{name}" is not running', remedy=f"lxc-start -n {name} first"
-        )
-    entrant = gate.take()
+    questions = client.ahead(name, lxcpath, init_pid=True, clone_flags=not options.namespaces, keys=_KEYS)
     try:
-        return _attach(name, lxcpath, pid, options, entrant)
+        pid = client.init_pid(name, lxcpath, ahead=questions)
+        if not pid:
+            raise NotRunning(
+                f'failed to get the init pid: container "{name}" is not running', remedy=f"lxc-start -n {name} first"
+            )
+        entrant = gate.take()
+        try:
+            return _attach(name, lxcpath, pid, options, entrant, questions)
+        finally:
+            entrant.close()
     finally:
-        entrant.close()
+        questions.close()
 
 
-def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: gate.Entrant) -> int:
-    questions = client.ahead(name, lxcpath, clone_flags=not options.namespaces, keys=_KEYS)
+def _attach(
+    name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: gate.Entrant, questions: Ahead
+) -> int:
     opened: list[int] = []
     target: _Target | None = None
     terminal: Proxy | None = None
@@ -196,7 +203,6 @@ def _attach(name: str, lxcpath: str, pid: int, options: AttachOptions, entrant: 
     finally:
         if terminal is not None:
             terminal.close()
-        questions.close()
         if target is not None:
             target.close()
         for fd in opened:

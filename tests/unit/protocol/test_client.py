@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from lxctools import states
 from lxctools.errors import Denied, LxcError, TimedOut
-from lxctools.protocol import client, commands, question
+from lxctools.protocol import client, commands, question, server
 from lxctools.protocol.server import HOLD, Reply
 from tests.host import wait_until
 
@@ -78,6 +78,18 @@ def test_questions_that_were_sent_ahead() -> None:
         assert client.config_item(*here, "lxc.net", ahead=sent) == "veth\n"
         sent.close()
         assert client.config_item(*here, "lxc.bogus", ahead=sent) is None
+        sent.close()
+
+
+def test_questions_sent_ahead_to_a_monitor_that_answers_one_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """liblxc's: it closes with the others unread."""
+    monkeypatch.setattr(server, "_MOST_REQUESTS", 1)
+    with serving() as served:
+        here = place(served)
+        sent = client.ahead(*here, state=True, init_pid=True, keys=("lxc.uts.name",))
+        assert client.config_item(*here, "lxc.uts.name", ahead=sent) == "w1"
+        assert client.state(*here, ahead=sent) == states.RUNNING
+        assert client.init_pid(*here, ahead=sent) == served.pid
         sent.close()
 
 

@@ -78,7 +78,10 @@ def paths(container: Container) -> None:
         (request(24, bytes(16) + b"memory".ljust(64, b"\0")), ENOENT + NONE),
         (request(14, bytes(40)), "ffffffff" + NONE),
         (struct.pack("<iiq", 7, 8193, 0), ""),  # more than any payload: closed without a reply
-        (struct.pack("<iiq", 3, 0, 0) + request(3), "00000000 00000000 02000000 00000000"),  # one request a connection
+        (request(3) + request(7, b"lxc.uts.name\0") + request(3),  # in one message
+         "00000000 00000000 02000000 00000000 00000000 03000000 00000000 00000000 773100 00000000 00000000 02000000 00000000"),
+        (request(3) * 33, "00000000 00000000 02000000 00000000" * 32),  # then others have their turn
+        (request(3) + request(7)[:5], "00000000 00000000 02000000 00000000"),  # no request: closed as if it were not there
         (b"\3\0\0", None),  # half a header, then nothing: dropped in time
     ],
 )  # fmt: skip
