@@ -13,7 +13,7 @@ import errno
 import os
 import sys
 
-from .. import LXC_VERSION, log, modules, paths
+from .. import LXC_VERSION, load_module, log, paths
 from ..errors import ConfigError, Denied, LxcError, describe, os_path
 from . import _options, _out
 
@@ -141,7 +141,7 @@ def _own_reading(module: ModuleType, words: list[str], called: str) -> Values:
 
 def _module(name: str) -> ModuleType:
     """lxctools.cli.NAME."""
-    return modules.load(f"{__package__}.{name.replace('-', '_')}")
+    return load_module(f"{__package__}.{name.replace('-', '_')}")
 
 
 def _called(argv: list[str], command: Command) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import _socket
 import errno
 
-from .. import log, modules
+from .. import load_module, log
 from ..errors import LxcError, Unsupported, describe
 from ..linux import rtnetlink
 from . import address, l2proxy
@@ -43,7 +43,7 @@ def load(types: Iterable[str]) -> None:
                 raise LxcError("a network of the configuration has no type", remedy="set lxc.net.N.type, or remove lxc.net.N")
             if not _MODULES[kind]:
                 raise Unsupported(f"not supported yet: lxc.net.N.type = {kind}", remedy="use veth, empty or none")
-            _loaded[kind] = modules.load(f"{__package__}.{_MODULES[kind]}")
+            _loaded[kind] = load_module(f"{__package__}.{_MODULES[kind]}")
 
 
 def resolve_auto_gateways(nets: Sequence[Net]) -> None:

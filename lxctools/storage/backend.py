@@ -34,7 +34,7 @@ from __future__ import annotations
 import os
 import stat
 
-from .. import files, modules
+from .. import files, load_module
 from ..errors import LxcError, describe
 from ..idmap.ranges import to_host, to_ns, with_caller
 from ..idmap.userns import run_in_userns
@@ -163,7 +163,7 @@ def load(name: str) -> ModuleType:
         if name == "aufs":
             raise LxcError("aufs is not in any kernel of today", remedy="an overlay does the same: lxc.rootfs.path = overlay:...")
         raise LxcError(f'there is no storage backend "{name}"', remedy=f"one of {' '.join(_MODULES)}")
-    return modules.load(f"{__package__}.{_MODULES[name]}")
+    return load_module(f"{__package__}.{_MODULES[name]}")
 
 
 def tree_copier() -> Callable[..., CopyReport]:

@@ -46,6 +46,8 @@ def test_nothing_was_left_in_the_guest(report: Report, capsys: pytest.CaptureFix
     counts = {outcome: sum(case.outcome == outcome for case in report.cases) for outcome in ("passed", "failed", "skipped")}
     with capsys.disabled():
         print(f"\nin the guest, {report.ended.seconds:.0f} s: " + ", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
+        for file in dict.fromkeys(case.file for case in report.cases):
+            print(f"{sum(case.seconds for case in report.of(file)):5.0f} s {file}")
         for case in report.cases:
             if case.outcome == "skipped":
                 print(f"skipped there: {case.file} {case.name}: {case.text}")
