@@ -10,7 +10,7 @@ LIBDIR = $(PREFIX)/lib/lxctools
 UNITDIR ?=
 VENV = .venv/bin
 
-.PHONY: all demo test test-package test-vm test-vm-boot test-vm-guest test-vm-zfs test-vm-ceph check fuzz man bench install uninstall clean setup-run setup-test setup-vm
+.PHONY: all demo test test-package test-vm test-vm-boot test-vm-guest test-vm-zfs test-vm-ceph check check-lint check-commands check-parts fuzz man bench install uninstall clean setup-run setup-test setup-vm
 
 all: man
 
@@ -26,10 +26,19 @@ setup-vm:
 demo: setup-run
 	@tools/demo
 
+# Two of them at a time, as many tests wait for something; all of them, whatever fails.
 check: setup-test
+	@$(MAKE) --no-print-directory -k -j2 -O check-commands check-parts check-lint
+
+check-lint:
 	$(VENV)/ruff check .
 	$(VENV)/mypy
-	$(VENV)/pytest -q tests/unit
+
+check-commands:
+	$(VENV)/pytest -q tests/unit/cli
+
+check-parts:
+	$(VENV)/pytest -q tests/unit --ignore=tests/unit/cli
 
 test: check
 	$(VENV)/pytest -q tests/containers tests/oracle tests/faults
