@@ -10,7 +10,7 @@ LIBDIR = $(PREFIX)/lib/lxctools
 UNITDIR ?=
 VENV = .venv/bin
 
-.PHONY: all demo test test-package test-vm test-vm-boot test-vm-guest test-vm-zfs test-vm-ceph check check-lint check-commands check-parts fuzz man bench install uninstall clean setup-run setup-test setup-vm
+.PHONY: all demo test test-package test-vm test-vm-boot test-vm-guest test-vm-storage test-vm-zfs test-vm-ceph check check-lint check-commands check-parts fuzz man bench install uninstall clean setup-run setup-test setup-vm
 
 all: man
 
@@ -46,12 +46,18 @@ test: check
 fuzz: setup-test
 	PYTHONPATH=. nice $(VENV)/python -m tests.fuzz.config 600
 
-# Two machines at a time, as each keeps little more than one core busy.
+# Two machines at a time, as each keeps little more than one core busy; the longest first.
 test-vm: setup-vm
-	@$(MAKE) --no-print-directory -j2 -O test-vm-boot test-vm-guest
+	@$(MAKE) --no-print-directory -k -j2 -O test-vm-storage test-vm-boot test-vm-guest
 
-test-vm-boot test-vm-guest:
-	$(VENV)/pytest -q tests/vm/$(@:test-vm-%=test_%).py
+test-vm-boot:
+	$(VENV)/pytest -q tests/vm/test_boot.py
+
+test-vm-guest:
+	$(VENV)/pytest -q tests/vm/test_guest.py -k 'vm/guest/ or left'
+
+test-vm-storage:
+	$(VENV)/pytest -q tests/vm/test_guest.py -k 'containers/ or left'
 
 test-vm-zfs test-vm-ceph: setup-vm
 	LXCTOOLS_VM=$(@:test-vm-%=%) $(VENV)/pytest -q tests/vm/test_guest.py

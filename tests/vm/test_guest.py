@@ -19,7 +19,8 @@ VARIANT = VARIANTS[os.environ.get("LXCTOOLS_VM") or USUAL.name]
 TIMEOUT = 3000.0
 # Test files of the other tiers that show something new there: with a device mapper, or under version 2 alone.
 OTHERS = ["tests/containers/test_storage_contract.py", "tests/containers/test_volumes.py"]
-GUESTS = sorted(str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "tests/vm/guest").glob("test_*.py"))
+# The services have a machine that is booted with them: test_boot.py.
+GUESTS = sorted(str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "tests/vm/guest").glob("test_*.py") if path.stem != "test_services")
 FILES = [*(GUESTS if VARIANT is USUAL else []), *OTHERS]
 
 
