@@ -58,7 +58,7 @@ def destroy_all(name: str, lxcpath: str, *, force: bool = False) -> None:
 
 
 def _order(name: str, lxcpath: str) -> list[tuple[str, str]]:
-    """(name, lxcpath) of all that goes, each after those that need it."""
+    """(name, lxcpath) of all that goes, each after those that need it. Raises LxcError where something else would go with it."""
     settle(name, lxcpath)
     if not os.path.exists(f"{lxcpath}/{name}/{CONFIG}"):
         raise NotDefined("Container is not defined", remedy=f"lxc-ls -P {lxcpath} lists those that are")
@@ -71,6 +71,7 @@ def _visit(name: str, lxcpath: str, found: list[tuple[str, str]], above: list[tu
     if (name, lxcpath) in found or (name, lxcpath) in above or not os.path.exists(f"{lxcpath}/{name}/{CONFIG}"):
         return
     below = [*above, (name, lxcpath)]
+    snapshot.refuse_strays(name, lxcpath)
     for place, other in dependants.needed_by(f"{lxcpath}/{name}"):
         _visit(other, place, found, below)
     for saved in reversed(snapshot.snapshots(name, lxcpath)):

@@ -10,6 +10,7 @@ from .. import files, locks, log, process
 from ..config.conf import Config
 from ..errors import LxcError, NotDefined, describe
 from ..hooks.run import HookContext, run_hooks
+from ..paths import printable
 from ..protocol import client
 from ..storage import backend as storage
 from ..undo import Undo, held
@@ -58,6 +59,21 @@ def snapshots(name: str, lxcpath: str) -> list[Snapshot]:
         if os.path.exists(f"{folder}/{entry}/{CONFIG}") and locks.partial_state(folder, entry) == locks.ABSENT
     ]
     return [Snapshot(entry, folder) for entry in sorted(whole, key=_order)]
+
+
+def refuse_strays(name: str, lxcpath: str) -> None:
+    """Clear what killed commands left among the snapshots; raise LxcError for what else is there and is none."""
+    folder = place(name, lxcpath)
+    if not os.path.isdir(folder):
+        return
+    with locks.ContainerLock(lxcpath, name):
+        settle_all(folder)
+    strays = sorted(set(os.listdir(folder)).difference(found.name for found in snapshots(name, lxcpath)))
+    if strays:
+        raise LxcError(
+            f"in {folder} there is what is no snapshot of {name}: {', '.join(map(printable, strays))}",
+            remedy="remove it or move it elsewhere; nothing has been removed",
+        )
 
 
 def _order(name: str) -> tuple[int, str]:

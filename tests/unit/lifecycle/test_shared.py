@@ -96,3 +96,17 @@ def test_a_root_file_system_in_an_included_file(lxcpath: Path) -> None:
 def test_a_plan_for_a_container_that_is_not_defined(tmp_path: Path, snapshots: bool) -> None:
     with pytest.raises(NotDefined, match=f"Container is not defined .lxc-ls -P {tmp_path} lists"):
         removal.plan("c1", str(tmp_path), snapshots=snapshots)
+
+
+def test_what_is_no_snapshot_is_seen_before_the_snapshots_go(lxcpath: Path) -> None:
+    saved = lxcpath / "c1/snaps"
+    container(saved, "snap0", f"dir:{saved}/snap0/rootfs")
+    (saved / "snap0/rootfs").mkdir()
+    (saved / "note\n").touch()
+    for removing in (lambda: removal.plan("c1", str(lxcpath), snapshots=True), lambda: removal.destroy_all("c1", str(lxcpath))):
+        with pytest.raises(LxcError, match=r"no snapshot of c1: note\\n "):
+            removing()
+        assert (saved / "snap0/rootfs").is_dir()
+    (saved / "note\n").unlink()
+    removal.destroy_all("c1", str(lxcpath))
+    assert not (lxcpath / "c1").exists()
