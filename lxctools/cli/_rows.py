@@ -12,7 +12,7 @@ import time
 from .. import container as api
 from .. import states
 from ..container import Container
-from ..errors import ConfigError, Denied, TimedOut, os_path
+from ..errors import ConfigError, Denied, LxcError, TimedOut, os_path
 from ..protocol import client
 from . import _out
 
@@ -116,7 +116,7 @@ class Patience:
         return max(_LEAST, min(_ONE_ANSWER, self.left))
 
     def ask(self, row: Row, question: Callable[[], str | int | None]) -> str | int | None:
-        """The answer; None, and the row marked, when the monitor refuses or is silent."""
+        """The answer; None, and the row marked, when the monitor refuses or is silent, and when it answers with nonsense."""
         row.container.timeout = self.limit()
         begun = time.monotonic()
         try:
@@ -126,6 +126,9 @@ class Patience:
         except TimedOut:
             row.silent = True
             self.left -= time.monotonic() - begun
+        except LxcError as error:
+            _out.complain(f"{os_path(row.path)}: {error}\n")  # about this one answer
+            return None
         row.state = None
         return None
 
@@ -192,8 +195,7 @@ def ask_states(rows: Iterable[Row], columns: set[str], patience: Patience) -> No
             row.container.ask_ahead(state=True, init_pid=_needs_pid(columns), keys=_keys(columns))
         for row in some:
             number = patience.ask(row, lambda row=row: row.container.state_number)  # type: ignore[misc]
-            if isinstance(number, int):
-                row.state = number
+            row.state = number if isinstance(number, int) else None
 
 
 def _chunks(rows: list[Row]) -> Iterator[list[Row]]:
@@ -220,7 +222,7 @@ def fill(rows: list[Row], wanted: Iterable[str], patience: Patience, place: Plac
         for row in some:
             _identity(row, columns, patience)
             _from_configuration(row, columns, patience, place)
-            if row.running:
+            if row.running and not row.answers:
                 row.container.ask_ahead()  # nothing: one that fell silent has answers that nobody waits for
     if columns & INSIDE_NETWORK:
         _network([row for row in rows if row.answers], columns, place)

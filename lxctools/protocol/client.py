@@ -412,7 +412,6 @@ def add_state_client(
     reply = ask(name, lxcpath, commands.ADD_STATE_CLIENT, payload=request, timeout=timeout, keep=True)
     if reply is None:
         return None
-    close_all(reply.fds)
     if reply.sock is None:
         raise _failure(name, commands.ADD_STATE_CLIENT, reply.ret)
     if reply.value < 8:

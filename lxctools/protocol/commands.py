@@ -68,6 +68,11 @@ NAMES = (
     "get_systemd_scope",
 )
 COUNT = len(NAMES)
+# Whose replies pass descriptors.
+WITH_FDS = frozenset((
+    GET_TTY_FD, GET_CGROUP2_FD, GET_INIT_PIDFD, GET_LIMIT_CGROUP2_FD, GET_DEVPTS_FD, GET_SECCOMP_NOTIFY_FD, GET_CGROUP_CTX,
+    GET_CGROUP_FD, GET_LIMIT_CGROUP_FD,
+))  # fmt: skip
 
 HEADER = struct.Struct("<iiq")
 STATE_SET = struct.Struct("<8i")

@@ -188,7 +188,7 @@ def _reply(sock: _socket.socket, limit: Limit, name: str, command: int, *, keep:
     """The reply to what was sent; the connection is closed unless the reply keeps it."""
     kept = False
     try:
-        reply = read(sock, limit, name, bounded=command != commands.CONSOLE_LOG)
+        reply = read(sock, limit, name, bounded=command != commands.CONSOLE_LOG, fds=command in commands.WITH_FDS)
         if reply is None:
             return None
         _allowed(reply, name, command)
@@ -210,7 +210,8 @@ def _allowed(reply: Reply, name: str, command: int) -> Reply:
 
 
 class Ahead:
-    """Requests that were sent before their answers are wanted: many monitors work on them at the same time.
+    """Requests that were sent before their answers are wanted, and have no descriptors in them: many monitors work on them at
+    the same time.
 
     All go in one message. liblxc's monitors since 5.0 close after the first answer: the others are asked for again when they
     are wanted, like what could not be sent at once. Sending never waits and never fails.
@@ -264,8 +265,11 @@ class Ahead:
                 if reply is None:
                     break
                 self._answers[request] = reply
+        except LxcError:
+            pass  # a wrong answer is for its own question to tell
         except OSError as error:
             if error.errno not in NOT_RUNNING:
+                self._answers.clear()  # they would be old when somebody asks again
                 raise
         finally:
             sock.close()
@@ -273,8 +277,7 @@ class Ahead:
     def close(self) -> None:
         """Give up what nobody has read."""
         self._hang_up()
-        while self._answers:
-            close_all(self._answers.popitem()[1].fds)
+        self._answers.clear()
 
 
     def _hang_up(self) -> None:
@@ -313,16 +316,19 @@ def _send_as_us(sock: _socket.socket, data: bytes) -> int:
     return sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_CREDENTIALS, credentials)], _socket.MSG_NOSIGNAL)
 
 
-def read(sock: _socket.socket, limit: Limit, name: str, *, bounded: bool = True) -> Reply | None:
-    """The reply, or None for the end of the connection. Descriptors are owned before anything else is looked at."""
+def read(sock: _socket.socket, limit: Limit, name: str, *, bounded: bool = True, fds: bool = False) -> Reply | None:
+    """The reply, or None for the end of the connection. fds: whether it may have descriptors; those of others stay out.
+
+    Descriptors are owned before anything else is looked at.
+    """
     size = commands.HEADER.size
     sock.settimeout(limit.left())
-    space = _socket.CMSG_SPACE(commands.MOST_FDS * _FD)
+    space = _socket.CMSG_SPACE(commands.MOST_FDS * _FD) if fds else 0
     data, control, _flags, _peer = sock.recvmsg(size, space, _socket.MSG_CMSG_CLOEXEC)
-    fds: list[int] = []
+    received: list[int] = []
     for level, kind, raw in control:
         if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
-            fds.extend(number for (number,) in _struct.iter_unpack("i", raw[: len(raw) // _FD * _FD]))
+            received.extend(number for (number,) in _struct.iter_unpack("i", raw[: len(raw) // _FD * _FD]))
     try:
         data += _receive(sock, size - len(data), limit) if data else b""
         if len(data) == size:
@@ -331,11 +337,11 @@ def read(sock: _socket.socket, limit: Limit, name: str, *, bounded: bool = True)
                 raise LxcError(f"the monitor of {name} answers with {length} bytes, more than the protocol allows")
             payload = _receive(sock, length, limit)
             if len(payload) == max(0, length):
-                return Reply(ret, commands.low32(value), payload, fds, None)
+                return Reply(ret, commands.low32(value), payload, received, None)
     except BaseException:
-        close_all(fds)
+        close_all(received)
         raise
-    close_all(fds)
+    close_all(received)
     return None
 
 

@@ -407,9 +407,12 @@ class Server:
             # The descriptors ride on the first byte. liblxc reads the header, then the payload with a single recv(2), so
             # all of it is sent at once.
             sent = connection.sock.sendmsg([data], control, _socket.MSG_NOSIGNAL | _socket.MSG_DONTWAIT)
-        except OSError:
-            self._drop(connection)
-            return
+        except OSError as error:
+            # Full of earlier answers to the same client; descriptors cannot wait here.
+            if error.errno != errno.EAGAIN or reply.fds:
+                self._drop(connection)
+                return
+            sent = 0
         finally:
             if reply.close_fds:
                 for fd in reply.fds:

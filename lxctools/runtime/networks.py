@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from ..linux import rtnetlink, sched
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LOOPBACK = "lo"
+_SHORTAGE = (errno.EMFILE, errno.ENFILE)
 
 
 class Network:
@@ -40,42 +42,51 @@ def look_into(pids: Mapping[int, int], pidfds: Mapping[int, int] | None = None, 
     """The networks of processes, by the caller's keys; without those that have ended or may not be looked into.
 
     pids: numbers, 0 and less are passed over. pidfds: descriptors, which are closed. proc: a descriptor of /proc, where
-    the current root has none that shows us. Raises OSError when the caller's own network cannot be come back to.
+    the current root has none that shows us. Raises OSError when the caller's own network cannot be come back to, and when
+    there is no descriptor left.
     """
-    targets = dict(pidfds or {})
-    home: int | None = None
+    given = dict(pidfds or {})
+    found: dict[int, Network] = {}
     try:
-        for key, pid in pids.items():
-            fd = _open(str(pid), None) if pid > 0 else None
-            if fd is not None:
-                targets[key] = fd
-        home = _open("self", proc) if targets else None
-        return _visit(targets, home) if home is not None else {}
+        home = _open("self", proc) if given or pids else None
+        if home is None:
+            return {}
+        try:
+            for key in (*given, *pids):
+                network = _visit(given.pop(key) if key in given else _open(str(pids[key]), None) if pids[key] > 0 else None)
+                if network is not None:
+                    found[key] = network
+        finally:
+            sched.setns(home, sched.CLONE_NEWNET)
+            os.close(home)
     finally:
-        for fd in (*targets.values(), *([] if home is None else [home])):
+        for fd in given.values():
             os.close(fd)
+    return found
 
 
 def _open(process: str, proc: int | None) -> int | None:
     try:
         where = "/proc/" if proc is None else ""
         return os.open(f"{where}{process}/ns/net", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
-    except OSError:
+    except OSError as error:
+        if error.errno in _SHORTAGE:
+            raise
         return None
 
 
-def _visit(targets: Mapping[int, int], home: int) -> dict[int, Network]:
-    """Enter each, open a netlink socket there, and return home."""
-    found: dict[int, Network] = {}
+def _visit(process: int | None) -> Network | None:
+    """Enter the network of a process, whose descriptor is closed, and look around; None when it has ended, or is not ours."""
+    if process is None:
+        return None
     try:
-        for key, fd in targets.items():
-            try:
-                sched.setns(fd, sched.CLONE_NEWNET)
-                with rtnetlink.Rtnl() as rtnl:
-                    names = rtnl.names()
-                    found[key] = Network(rtnl.addr_list(names), sorted(names.values()))
-            except OSError:
-                pass  # it has ended, or is not ours
+        sched.setns(process, sched.CLONE_NEWNET)
+        with rtnetlink.Rtnl() as rtnl:
+            names = rtnl.names()
+            return Network(rtnl.addr_list(names), sorted(names.values()))
+    except OSError as error:
+        if error.errno in _SHORTAGE:
+            raise
+        return None
     finally:
-        sched.setns(home, sched.CLONE_NEWNET)
-    return found
+        os.close(process)

@@ -181,6 +181,16 @@ def test_ls_marks_what_does_not_answer(three: Path) -> None:
     assert time.monotonic() - begun < 3
 
 
+def test_ls_lists_all_but_the_one_answer_that_is_too_long(three: Path) -> None:
+    with FakeMonitor(str(three), "e4", config={"lxc.group": "g" * 9000}):
+        done = lxc("ls", "-P", three, "-f", "-F", "NAME,STATE,GROUPS")
+    assert done.returncode == 0
+    assert [line.split() for line in done.stdout.splitlines()[1:]] == [
+        ["e1", "STOPPED", "-"], ["e2", "RUNNING", "web,onboot"], ["e3", "STOPPED", "web,", "onboot"], ["e4", "RUNNING", "-"],
+    ]  # fmt: skip
+    assert done.stderr.startswith("e4: ") and "more than the protocol allows" in done.stderr
+
+
 def test_ls_with_many_silent_monitors_ends_in_time(lxcpath: Path) -> None:
     monitors = [FakeMonitor(str(lxcpath), f"s{n}", silent=True) for n in range(10)]
     begun = time.monotonic()
@@ -397,8 +407,13 @@ def test_ls_with_few_descriptors(lxcpath: Path) -> None:
             define(lxcpath, f"c{number}")
             stack.enter_context(FakeMonitor(str(lxcpath), f"c{number}"))
         many = lxc("ls", "-P", lxcpath, "-f")
-        few = subprocess.run(
-            ["/bin/sh", "-c", 'ulimit -n 24; exec "$0" "$@"', BIN / "lxc-ls", "-P", lxcpath, "-f"], capture_output=True, text=True, timeout=20
-        )
+        few, too_few = (
+            subprocess.run(
+                ["/bin/sh", "-c", f'ulimit -n {most}; exec "$0" "$@"', BIN / "lxc-ls", "-P", lxcpath, "-f"],
+                capture_output=True, text=True, timeout=20,
+            )
+            for most in (12, 5)
+        )  # fmt: skip
     assert (few.returncode, few.stderr) == (0, "")
     assert few.stdout == many.stdout and few.stdout.count("RUNNING") == 12
+    assert (too_few.returncode, too_few.stdout) == (1, "") and "`ulimit -n` shows and raises it" in too_few.stderr

@@ -93,6 +93,38 @@ def test_questions_sent_ahead_to_a_monitor_that_answers_one_a_connection(monkeyp
         sent.close()
 
 
+def test_answers_sent_ahead_do_not_get_old() -> None:
+    """One that came before another that is late is not what is true when it is asked for again."""
+
+    def prepare(container: Container) -> None:
+        rows = container.table()
+        rows[commands.GET_INIT_PID] = lambda _r: (time.sleep(0.3), Reply(value=1))[1]
+        container.table = lambda: rows  # type: ignore[method-assign]
+
+    with serving(prepare) as served:
+        here = place(served)
+        sent = client.ahead(*here, state=True, init_pid=True)
+        with pytest.raises(TimedOut):
+            client.state(*here, timeout=0.1, ahead=sent)
+        served.order("state", states.FROZEN)
+        assert client.state(*here, ahead=sent) == states.FROZEN
+
+
+def test_descriptors_that_nobody_wants_stay_out() -> None:
+    def prepare(container: Container) -> None:
+        rows = container.table()
+        rows[commands.GET_STATE] = lambda _r: Reply(value=states.RUNNING, fds=[0] * 200)
+        container.table = lambda: rows  # type: ignore[method-assign]
+
+    with serving(prepare) as served:
+        here = place(served)
+        before = len(os.listdir("/proc/self/fd"))
+        assert client.state(*here) == states.RUNNING
+        sent = client.ahead(*here, state=True)
+        assert client.state(*here, ahead=sent) == states.RUNNING
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_sending_ahead_waits_for_nobody() -> None:
     name, lxcpath = new_place()
     assert client.state(name, lxcpath, ahead=client.ahead(name, lxcpath, state=True)) is None

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from lxctools import states
 from lxctools.errors import AlreadyRunning
 from lxctools.protocol import commands, server
+from lxctools.protocol.server import Reply
 from tests.host import wait_until
 
 from .served import (
@@ -94,6 +95,18 @@ def test_transcript(asked: bytes, answered: str | None) -> None:
                 assert everything(sock) == b""
             return
         assert exchange(served, asked).hex() == answered.replace(" ", "")
+
+
+def test_a_slow_reader_gets_all_answers() -> None:
+    def prepare(container: Container) -> None:
+        rows = container.table()
+        rows[commands.GET_CONFIG_ITEM] = lambda _r: Reply(payload=bytes(8001))
+        container.table = lambda: rows  # type: ignore[method-assign]
+
+    with serving(prepare) as served, raw_connect(served) as sock:
+        sock.sendall(request(7, b"lxc.group\0") * 32)
+        time.sleep(0.2)  # until the buffer is full
+        assert len(everything(sock)) == 32 * (16 + 8001)
 
 
 def test_name_and_place_of_a_hashed_address() -> None:
