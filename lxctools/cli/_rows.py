@@ -184,7 +184,8 @@ def collect(query: Query, place: Place, patience: Patience) -> list[Row]:
         # "-g ," asks for no group in particular, but for one: LXC behaviour.
         rows = [row for row in rows if row.groups() and query.groups <= row.groups()]
     if query.columns:
-        fill(rows, query.columns, patience, place)
+        known = {"GROUPS"} if query.groups is not None else set()
+        fill(rows, [column for column in query.columns if column not in known], patience, place)
     return rows
 
 

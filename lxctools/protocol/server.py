@@ -408,8 +408,8 @@ class Server:
             # all of it is sent at once.
             sent = connection.sock.sendmsg([data], control, _socket.MSG_NOSIGNAL | _socket.MSG_DONTWAIT)
         except OSError as error:
-            # Full of earlier answers to the same client; descriptors cannot wait here.
-            if error.errno != errno.EAGAIN or reply.fds:
+            # Full of earlier answers to the same client: neither descriptors nor what comes after the answer can wait for it.
+            if error.errno != errno.EAGAIN or reply.fds or reply.keep is not None:
                 self._drop(connection)
                 return
             sent = 0

@@ -57,8 +57,10 @@ def look_into(pids: Mapping[int, int], pidfds: Mapping[int, int] | None = None, 
                 if network is not None:
                     found[key] = network
         finally:
-            sched.setns(home, sched.CLONE_NEWNET)
-            os.close(home)
+            try:
+                sched.setns(home, sched.CLONE_NEWNET)
+            finally:
+                os.close(home)
     finally:
         for fd in given.values():
             os.close(fd)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from ..errors import LxcError, describe
@@ -18,6 +19,7 @@ _FILES = ("etc/hosts", "etc/sysconfig/network")
 _SCRIPTS = "etc/sysconfig/network-scripts"
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 _BEFORE = _LETTERS | {"."}
+_LONGEST = 1 << 20  # bytes of such a file
 
 
 def run(words: list[str], environment: Mapping[str, str]) -> int:
@@ -32,11 +34,14 @@ def run(words: list[str], environment: Mapping[str, str]) -> int:
         scripts = [f"{_SCRIPTS}/{name}" for name in root.names(_SCRIPTS) if name.startswith("ifcfg-")]
         for file in (*_FILES, *scripts):
             try:
-                text = root.read(file)
+                text = root.read(file, _LONGEST)
                 renamed = _renamed(text, old, new) if text else text
                 if renamed is not None and renamed != text:
                     root.rewrite(file, renamed)
             except OSError as error:
+                if error.errno == errno.EFBIG:
+                    invocation.say(NAME, f"/{file} of {path} stays as it is: {_LONGEST} bytes and more are no file of host names")
+                    continue
                 raise LxcError(f"cannot rename the host in /{file} of {path}: {describe(error)}") from error
     return 0
 
@@ -46,15 +51,15 @@ def _renamed(text: str, old: str, new: str) -> str:
 
     Without `re`, which would be half of what this program costs.
     """
-    kept, begin = [], 0
+    kept: list[str] = []
+    begin = 0
     at = text.find(old)
     while at >= 0:
         end = at + len(old)
         if text[at - 1 : at] in _BEFORE or text[end : end + 1] in _LETTERS:
-            end = at + 1
-            kept.append(text[begin:end])
-        else:
-            kept += text[begin:at], new
+            at = text.find(old, at + 1)
+            continue
+        kept += text[begin:at], new
         begin = end
         at = text.find(old, end)
     return "".join(kept) + text[begin:]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _INSIDE = linux_open.RESOLVE_IN_ROOT | linux_open.RESOLVE_NO_MAGICLINKS
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _CHUNK = 1 << 30
+_MOST_TEXT = 64 << 20
 
 
 class Rootfs:
@@ -96,8 +97,11 @@ class Rootfs:
         finally:
             os.close(fd)
 
-    def read(self, path: str) -> str | None:
-        """The text of a regular file, bytes that are no text as surrogates; None when there is none."""
+    def read(self, path: str, most: int = _MOST_TEXT) -> str | None:
+        """The text of a regular file, bytes that are no text as surrogates; None when there is none. most: bytes.
+
+        Raises OSError, of EFBIG where there is more: the container's own root may have written it.
+        """
         try:
             fd = self._open(path, os.O_RDONLY | os.O_NONBLOCK)
         except OSError as error:
@@ -110,6 +114,9 @@ class Rootfs:
             chunks = []
             while chunk := os.read(fd, 1 << 20):
                 chunks.append(chunk)
+                most -= len(chunk)
+                if most < 0:
+                    raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
         finally:
             os.close(fd)
         return b"".join(chunks).decode("utf-8", "surrogateescape")

@@ -109,6 +109,26 @@ def test_a_slow_reader_gets_all_answers() -> None:
         assert len(everything(sock)) == 32 * (16 + 8001)
 
 
+def test_a_wait_that_does_not_fit_behind_other_answers_is_closed() -> None:
+    """It would miss what is announced until it fits."""
+
+    def prepare(container: Container) -> None:
+        rows = container.table()
+        rows[commands.CONSOLE_LOG] = lambda r: Reply(payload=bytes(r.value))
+        container.table = lambda: rows  # type: ignore[method-assign]
+
+    with serving(prepare) as served:
+        for last in range(200, 60000, 2000):  # in some, the buffer is full just then
+            served.order("state", states.RUNNING)
+            with raw_connect(served) as sock:
+                asked = [request(11, value=size) for size in (60000, 60000, 60000, last)]
+                sock.sendall(b"".join(asked) + request(10, STATE_STOPPED))
+                time.sleep(0.01)
+                served.order("state", states.STOPPED)
+                served.order("announce", states.STOPPED)
+                assert everything(sock), "up to the end, which comes in any case"
+
+
 def test_name_and_place_of_a_hashed_address() -> None:
     name, lxcpath = "c" * 12, f"{new_place()[1]}/{'x' * 100}"
     with serving(place=(name, lxcpath)) as served:

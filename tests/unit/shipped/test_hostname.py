@@ -37,6 +37,17 @@ def test_words_as_an_expression_has_them(text: str, old: str) -> None:
     assert hostname._renamed(text, old, "new") == re.sub(word, "new", text)
 
 
+def test_a_file_without_end_does_not_stop_the_copy(box: Box) -> None:
+    (box.rootfs / "etc/sysconfig").mkdir(parents=True)
+    with (box.rootfs / "etc/hosts").open("w") as hosts:
+        hosts.truncate(1 << 40)
+    network = box.rootfs / "etc/sysconfig/network"
+    network.write_text("HOSTNAME=old\n")
+    result = box.run(HOOK, "clone", LXC_SRC_NAME="old")
+    assert result.returncode == 0 and one_line(result.stderr) and "/etc/hosts" in result.stderr
+    assert network.read_text() == "HOSTNAME=c1\n" and (box.rootfs / "etc/hosts").stat().st_size == 1 << 40
+
+
 def test_no_link_leads_out(box: Box, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
